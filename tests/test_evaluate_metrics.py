@@ -1,0 +1,98 @@
+import random
+
+import evaluate
+import pytest
+
+from mtl_nlp.errors import HubError
+from mtl_nlp.evaluate_metrics import F1, Accuracy, MatthewsCorrelation, SpanF1, load_metric
+from mtl_nlp.metrics import classification_scores, span_scores
+
+CLASSES = [Accuracy, F1, MatthewsCorrelation]
+SCRIPT = """
+import datasets
+import evaluate
+
+class {name}(evaluate.Metric):
+    def _info(self):
+        features = datasets.Features(
+            {{"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}}
+        )
+        return evaluate.MetricInfo(
+            description="", citation="", inputs_description="", features=features
+        )
+
+    def _compute(self, predictions, references):
+        return {{"wrong": sum(p != r for p, r in zip(predictions, references))}}
+"""
+
+
+@pytest.fixture
+def labels():
+    rng = random.Random(0)
+    return {side: rng.choices(["a", "b", "c"], k=200) for side in ("predictions", "references")}
+
+
+@pytest.fixture
+def tags():
+    rng = random.Random(0)
+    return {
+        side: [rng.choices(["O", "B-a", "I-a", "B-b"], k=length % 9) for length in range(50)]
+        for side in ("predictions", "references")
+    }
+
+
+def metric_folder(path, *, name, imports=""):
+    folder = path / name
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(f"{imports}\n" + SCRIPT.format(name=name.title()))
+    return str(folder)
+
+
+@pytest.mark.parametrize("metric_class", CLASSES)
+def test_label_metrics_give_the_scores_of_the_function(metric_class, labels, tmp_path):
+    expected = classification_scores(labels["references"], labels["predictions"])
+    scores = metric_class(cache_dir=str(tmp_path)).compute(**labels)
+    assert scores == {key: expected[key] for key in metric_class.keys}
+
+
+def test_together_the_label_metrics_give_all_scores_of_the_function(labels):
+    combined = evaluate.combine([metric_class() for metric_class in CLASSES])
+    assert combined.compute(**labels) == classification_scores(
+        labels["references"], labels["predictions"]
+    )
+
+
+def test_the_span_metric_gives_the_scores_of_the_function(tags):
+    assert SpanF1().compute(**tags) == span_scores(tags["references"], tags["predictions"])
+
+
+def test_label_ids_are_taken_as_well(labels):
+    ids = {side: ["abc".index(name) for name in names] for side, names in labels.items()}
+    assert F1().compute(**ids) == F1().compute(**labels)
+
+
+def test_batches_add_up(labels, tags):
+    accuracy, spans = Accuracy(), SpanF1()
+    for start in range(0, 200, 50):
+        accuracy.add_batch(**{side: names[start : start + 50] for side, names in labels.items()})
+    for truth, guess in zip(tags["references"], tags["predictions"], strict=True):
+        spans.add(reference=truth, prediction=guess)
+    assert accuracy.compute() == Accuracy().compute(**labels)
+    assert spans.compute() == SpanF1().compute(**tags)
+
+
+def test_a_metric_is_loaded_from_a_folder(tmp_path):
+    metric = load_metric(metric_folder(tmp_path, name="wrongness"))
+    assert metric.compute(predictions=[1, 2, 3], references=[1, 1, 1]) == {"wrong": 2}
+
+
+@pytest.mark.parametrize("name", ["nosuchmetric", "nobody/nosuchmetric", "/nowhere/at/all"])
+def test_a_metric_that_is_nowhere_is_refused_with_the_mend(name):
+    with pytest.raises(HubError, match=f"expected metric '{name}' on the Hub.*the network"):
+        load_metric(name)
+
+
+def test_a_metric_whose_package_is_missing_is_refused_by_its_name(tmp_path):
+    folder = metric_folder(tmp_path, name="needy", imports="import package_that_is_not_there")
+    with pytest.raises(HubError, match=r"not installed: .*package_that_is_not_there"):
+        load_metric(folder)
