@@ -1,0 +1,1 @@
+"""From a recipe's datasets to batches: loading, checks, encoding, mixing."""

@@ -1,0 +1,190 @@
+"""Which columns of which datasets a task's labels come from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import ClassLabel, Dataset, Features
+from datasets import List as ListFeature
+
+from mtl_nlp.errors import DataError, RecipeError
+from mtl_nlp.recipe import DatasetSpec, Recipe, TaskSpec
+from mtl_nlp.tasks import build_task, task_type
+from mtl_nlp.tasks.base import Fields, Task, options_of
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A task's labels in one dataset.
+
+    Attributes:
+        task: The task's name.
+        dataset: The dataset's name.
+        columns: The dataset's column for each of the task's fields.
+        rename: Label names to change, old to new.
+    """
+
+    task: str
+    dataset: str
+    columns: Mapping[str, str]
+    rename: Mapping[str, str]
+
+    def check(self, split: str, dataset: Dataset) -> None:
+        """Raise a DataError if a split lacks a column."""
+        for field, column in self.columns.items():
+            if column not in dataset.column_names:
+                raise DataError(
+                    f"dataset {self.dataset!r}, split {split}: no column {column!r} (tasks."
+                    f"{self.task}.{field}); it has {', '.join(dataset.column_names)}"
+                )
+
+    def class_names(self, features: Features) -> list[str] | None:
+        """Names of a ``ClassLabel`` column, in its order and renamed; None where there is none."""
+        for column in self.columns.values():
+            names = _class_names(features[column])
+            if names is not None:
+                return list(dict.fromkeys(_renamed(names, self.rename)))
+        return None
+
+    def fields(self, record: Mapping[str, Any], features: Features) -> Fields:
+        """The label columns of a record under the task's names, class numbers as names."""
+        values = {}
+        for field, column in self.columns.items():
+            value, names = record[column], _class_names(features[column])
+            if names is not None:
+                value = _named(value, names)
+            values[field] = _renamed(value, self.rename) if self.rename else value
+        return values
+
+    def column(self, dataset: Dataset) -> Iterator[Fields]:
+        """The fields of every row."""
+        narrow = dataset.select_columns(list(dict.fromkeys(self.columns.values())))
+        for record in narrow:
+            yield self.fields(record, dataset.features)
+
+
+def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
+    """The recipe's tasks, not yet learned, and where each finds its labels.
+
+    Raises:
+        RecipeError: If a task's type, columns or options are wrong.
+    """
+    tasks: dict[str, Task] = {}
+    bindings: list[Binding] = []
+    for name, spec in recipe.tasks.items():
+        where = f"tasks.{name}"
+        cls = task_type(spec.type, where=f"{where}.type")
+        settings = dict(spec.model_extra or {})
+        known = {column for way in cls.columns for column in way}
+        columns = {key: settings.pop(key) for key in list(settings) if key in known}
+        tasks[name] = build_task(
+            name,
+            spec.type,
+            {
+                **settings,
+                "weight": spec.weight,
+                "labels": tuple(spec.labels or ()),
+                "inputs": _inputs(recipe, spec, where),
+            },
+            where=where,
+        )
+        if hidden := settings.keys() - options_of(cls).keys():
+            raise RecipeError(f"{where}.{sorted(hidden)[0]}: is not for a recipe to set")
+        if tuple(sorted(columns)) not in {tuple(sorted(way)) for way in cls.columns}:
+            ways = " or ".join(" and ".join(f"{c}: COLUMN" for c in way) for way in cls.columns)
+            found = ", ".join(f"{key}: {value}" for key, value in columns.items()) or "none"
+            raise RecipeError(f"{where}: expected the label columns {ways}, found {found}")
+        for dataset in spec.datasets:
+            bound = {
+                field: _column(column, dataset, f"{where}.{field}")
+                for field, column in columns.items()
+            }
+            bindings.append(Binding(name, dataset, bound, spec.map))
+    return tasks, bindings
+
+
+def learn_tasks(
+    tasks: Mapping[str, Task],
+    bindings: Sequence[Binding],
+    splits: Mapping[str, Mapping[str, Dataset]],
+) -> dict[str, Task]:
+    """The tasks with what their training rows teach them.
+
+    Args:
+        tasks: As `bind_tasks` gives them.
+        bindings: Likewise.
+        splits: By dataset and split.
+
+    Raises:
+        DataError: If a column is missing or the rows teach nothing usable.
+    """
+    learned = {}
+    for name, task in tasks.items():
+        own = [binding for binding in bindings if binding.task == name]
+        for binding in own:
+            for split, dataset in splits[binding.dataset].items():
+                binding.check(split, dataset)
+        given = [b.class_names(splits[b.dataset]["train"].features) for b in own]
+        names = [n for names in given if names for n in names] if all(given) else None
+        rows = (f for b in own for f in b.column(splits[b.dataset]["train"]))
+        try:
+            learned[name] = task.learn(rows, list(dict.fromkeys(names)) if names else None)
+        except (ValueError, TypeError, KeyError) as error:
+            place = ", ".join(repr(b.dataset) for b in own)
+            raise DataError(f"task {name!r}, dataset {place}, split train: {error}") from error
+    return learned
+
+
+def _inputs(recipe: Recipe, spec: TaskSpec, where: str) -> tuple[str, ...]:
+    kinds = {dataset: _input_columns(recipe.datasets[dataset]) for dataset in spec.datasets}
+    pairs = {dataset for dataset, kind in kinds.items() if "text_pair" in kind}
+    if pairs and len(pairs) < len(kinds):
+        raise RecipeError(
+            f"{where}.dataset: {', '.join(sorted(pairs))} holds pairs of texts, the other datasets"
+            " single ones; a task needs the same kind of input everywhere"
+        )
+    return next(iter(kinds.values()))
+
+
+def _input_columns(spec: DatasetSpec) -> tuple[str, ...]:
+    return tuple(key for key in ("text", "text_pair", "tokens") if getattr(spec, key) is not None)
+
+
+def _column(column: Any, dataset: str, where: str) -> str:
+    if isinstance(column, Mapping):
+        if dataset not in column:
+            raise RecipeError(
+                f"{where}: names no column for the dataset {dataset!r}; it has one for"
+                f" {', '.join(map(str, column))}"
+            )
+        column = column[dataset]
+    if not isinstance(column, str):
+        raise RecipeError(f"{where}: expected a column's name, found {column!r}")
+    return column
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    while isinstance(feature, ListFeature):
+        feature = feature.feature
+    return list(feature.names) if isinstance(feature, ClassLabel) else None
+
+
+def _named(value: Any, names: Sequence[str]) -> Any:
+    """Class numbers, also in lists, as names; -1, which marks no label, as None."""
+    if isinstance(value, list):
+        return [_named(item, names) for item in value]
+    return None if value is None or value < 0 else names[value]
+
+
+def _renamed(value: Any, rename: Mapping[str, str]) -> Any:
+    """The value with label names changed, also in lists, records and behind a tag's prefix."""
+    if isinstance(value, str):
+        prefix, hyphen, rest = value.partition("-")
+        if value not in rename and len(prefix) == 1 and rest in rename:
+            return prefix + hyphen + rename[rest]
+        return rename.get(value, value)
+    if isinstance(value, list):
+        return [_renamed(item, rename) for item in value]
+    if isinstance(value, dict):
+        return {key: _renamed(item, rename) for key, item in value.items()}
+    return rename.get(str(value), value)

@@ -1,0 +1,112 @@
+"""A recipe's datasets as ``datasets`` reads them, under our names for their splits."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from datasets import Dataset, DatasetDict, DownloadConfig, load_dataset
+from datasets.exceptions import DatasetsError
+from huggingface_hub.errors import HfHubHTTPError
+
+from mtl_nlp.errors import DataError
+from mtl_nlp.packages import PREFIX, package_folder
+from mtl_nlp.recipe import DatasetSpec, Split
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+HELD_OUT = 0.1
+"""Share of train that becomes validation where a dataset has none."""
+
+
+def load_splits(
+    name: str, spec: DatasetSpec, *, seed: int, say: list[str] | None = None
+) -> dict[str, Dataset]:
+    """The splits of one dataset: ``train``, ``validation`` and, where there is one, ``test``.
+
+    Args:
+        name: The dataset's name in the recipe.
+        spec: Where it is, its columns, splits and row limits.
+        seed: Of the rows that are held out or sampled.
+        say: Gets a sentence for what a user should know, such as rows held out.
+
+    Raises:
+        DataError: If it cannot be loaded, lacks a split or column, or a split is empty.
+    """
+    theirs = _load(name, spec)
+    splits: dict[str, Dataset] = {}
+    held_out: dict[Split, float] = {}
+    for split in SPLITS:
+        source = spec.splits.get(split, split)
+        if isinstance(source, float):
+            held_out[split] = source
+        elif source in theirs:
+            splits[split] = theirs[source]
+        elif split in spec.splits or split == "train":
+            raise DataError(
+                f"dataset {name!r}: no split {source!r}; it has {', '.join(theirs)};"
+                f" name the one to use, splits: {{{split}: …}}"
+            )
+        elif split == "validation":
+            held_out[split] = HELD_OUT
+    for split, share in held_out.items():
+        splits["train"], splits[split] = _hold_out(splits["train"], share, seed)
+        if say is not None:
+            say.append(
+                f"dataset {name!r} has no {split} split: {len(splits[split])} rows of train"
+                f" ({share:.0%}) are held out for it"
+            )
+    for split, rows in spec.max_rows.items():
+        if split in splits:
+            splits[split] = _sample(splits[split], rows, seed)
+    for split, dataset in splits.items():
+        _check_columns(name, spec, split, dataset)
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _load(name: str, spec: DatasetSpec) -> Mapping[str, Dataset]:
+    path = spec.path
+    try:
+        if path.startswith(PREFIX):
+            path = str(package_folder(path))
+        loaded = load_dataset(
+            path,
+            name=spec.name,
+            revision=spec.revision,
+            data_files=spec.data_files,
+            download_config=DownloadConfig(disable_tqdm=True),
+        )
+    except (OSError, ValueError, LookupError, RuntimeError, DatasetsError, HfHubHTTPError) as error:
+        reason = error.__cause__ or error
+        raise DataError(
+            f"dataset {name!r} (path {spec.path!r}) cannot be loaded: {str(reason).strip()};"
+            " check path, name and data_files, and that the files are whole"
+        ) from error
+    if not isinstance(loaded, DatasetDict):
+        raise DataError(
+            f"dataset {name!r}: expected a table with splits, found {type(loaded).__name__}"
+        )
+    splits: Mapping[str, Dataset] = loaded
+    return splits
+
+
+def _hold_out(train: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
+    rows = max(1, round(len(train) * share))
+    order = np.random.default_rng([seed, 1]).permutation(len(train))
+    return train.select(np.sort(order[rows:])), train.select(np.sort(order[:rows]))
+
+
+def _sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
+    if len(dataset) <= rows:
+        return dataset
+    order = np.random.default_rng([seed, 2]).permutation(len(dataset))
+    return dataset.select(np.sort(order[:rows]))
+
+
+def _check_columns(name: str, spec: DatasetSpec, split: str, dataset: Dataset) -> None:
+    if not len(dataset):
+        raise DataError(f"dataset {name!r}, split {split}: expected rows, found none")
+    for key in ("text", "text_pair", "tokens"):
+        column = getattr(spec, key)
+        if column is not None and column not in dataset.column_names:
+            raise DataError(
+                f"dataset {name!r}, split {split}: no column {column!r} (for {key});"
+                f" it has {', '.join(dataset.column_names)}"
+            )

@@ -1,0 +1,187 @@
+"""Training rows, encoded once: sub-words and labels as Arrow columns that batches are cut from."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from datasets import Dataset, Features
+
+from mtl_nlp.data.binding import Binding
+from mtl_nlp.data.encoding import RowEncoder, input_record
+from mtl_nlp.errors import DataError
+from mtl_nlp.recipe import DatasetSpec
+from mtl_nlp.tasks.base import Encoding, Task
+from mtl_nlp.words import Row
+
+LABELS = "labels:"
+"""What the name of a column with a task's encoded labels begins with."""
+
+_ROWS_PER_PROCESS = 50_000
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Turns records of one split into encoded columns; ``datasets`` hashes it for its cache."""
+
+    encoder: RowEncoder
+    spec: DatasetSpec
+    tasks: tuple[Task, ...]
+    bindings: tuple[Binding, ...]
+    features: Features
+    place: str
+
+    def __call__(self, batch: Mapping[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+        records = [
+            dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
+        ]
+        rows = read_rows(self.encoder, self.spec, records, self.place, indices)
+        encoded = self.encoder.encode(rows)
+        columns: dict[str, list[Any]] = {
+            name: ragged.lists() for name, ragged in encoded.columns.items()
+        }
+        columns["length"] = encoded.lengths.tolist()
+        columns["truncated"] = encoded.truncated.tolist()
+        encodings = encoded.encodings()
+        for task, binding in zip(self.tasks, self.bindings, strict=True):
+            columns[LABELS + task.name] = [
+                self._labels(task, binding, record, encoding, index)
+                for record, encoding, index in zip(records, encodings, indices, strict=True)
+            ]
+        return columns
+
+    def _labels(
+        self,
+        task: Task,
+        binding: Binding,
+        record: Mapping[str, Any],
+        encoding: Encoding,
+        index: int,
+    ) -> Any:
+        value = read_label(
+            task, binding, record, self.features, encoding.row, f"{self.place}, row {index}"
+        )
+        if value is None:
+            return None
+        known = set(task.labels)
+        if unknown := [label for label in task.occurrences(value) if label not in known]:
+            raise DataError(
+                f"{self.place}, row {index}: task {task.name!r} has no label {unknown[0]!r}; its"
+                f" labels are {', '.join(task.labels)}; mend the row, or add it to"
+                f" tasks.{task.name}.labels"
+            )
+        return task.encode(value, encoding)
+
+
+class EncodedSplit:
+    """The encoded rows of one dataset's split, memory-mapped where ``datasets`` caches them.
+
+    Attributes:
+        lengths: Sub-words of each row, (n,).
+        truncated: Whether the row lost its end, (n,).
+        labelled: By task, whether the row has its label, (n,).
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._table = dataset.with_format("arrow")
+        self.lengths = self._numbers("length")
+        self.truncated = self._numbers("truncated").astype(bool)
+        tasks = [name for name in dataset.column_names if name.startswith(LABELS)]
+        self.labelled: dict[str, np.ndarray] = {
+            name.removeprefix(LABELS): np.asarray(self._column(name).is_valid()) for name in tasks
+        }
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def take(self, rows: np.ndarray) -> pa.Table:
+        """The columns of these rows."""
+        table: pa.Table = self._table[rows]
+        return table
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        return self._table.select_columns([name])[:].column(name)
+
+    def _numbers(self, name: str) -> np.ndarray:
+        return np.asarray(self._column(name).to_numpy())
+
+
+def prepare_split(
+    dataset: Dataset,
+    *,
+    place: str,
+    spec: DatasetSpec,
+    encoder: RowEncoder,
+    tasks: Sequence[Task],
+    bindings: Sequence[Binding],
+) -> EncodedSplit:
+    """Encode a split: each row once, with the labels of all tasks on it.
+
+    Args:
+        dataset: The rows.
+        place: How errors name it, ``dataset 'x', split train``.
+        spec: Its input columns.
+        encoder: Makes sub-words.
+        tasks: The learned tasks on this dataset.
+        bindings: Where each of them finds its labels.
+
+    Raises:
+        DataError: If a row is not what the recipe says; the first such row is named.
+    """
+    used = [column for b in bindings for column in b.columns.values()]
+    used += [c for c in (spec.text, spec.text_pair, spec.tokens) if c is not None]
+    narrow = dataset.select_columns(list(dict.fromkeys(used)))
+    rows = _Rows(encoder, spec, tuple(tasks), tuple(bindings), dataset.features, place)
+    processes = min(os.cpu_count() or 1, len(dataset) // _ROWS_PER_PROCESS)
+    encoded = narrow.map(
+        rows,
+        batched=True,
+        with_indices=True,
+        remove_columns=narrow.column_names,
+        num_proc=processes if processes > 1 else None,
+        desc=f"encoding {place}",
+    )
+    return EncodedSplit(encoded)
+
+
+def read_rows(
+    encoder: RowEncoder,
+    spec: DatasetSpec,
+    records: Sequence[Mapping[str, Any]],
+    place: str,
+    indices: Sequence[int],
+) -> list[Row]:
+    """The rows of a dataset's records.
+
+    Raises:
+        DataError: Naming the first row that is no input.
+    """
+    rows = []
+    for record, index in zip(records, indices, strict=True):
+        try:
+            rows.append(encoder.row(input_record(record, spec)))
+        except ValueError as error:
+            raise DataError(f"{place}, row {index}: {error}; mend or drop the row") from None
+    return rows
+
+
+def read_label(
+    task: Task,
+    binding: Binding,
+    record: Mapping[str, Any],
+    features: Features,
+    row: Row,
+    place: str,
+) -> Any:
+    """What is right for one row in one task, or None.
+
+    Raises:
+        DataError: Naming the row and what is wrong with its label.
+    """
+    try:
+        return task.read(binding.fields(record, features), row)
+    except (ValueError, TypeError, KeyError) as error:
+        columns = ", ".join(binding.columns.values())
+        raise DataError(f"{place}, column {columns}: task {task.name!r}: {error}") from None

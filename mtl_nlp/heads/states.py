@@ -1,0 +1,35 @@
+"""What a head is given: the encoder's output for the rows it speaks of."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class EncoderStates:
+    """Hidden states with what is needed to read them.
+
+    Attributes:
+        hidden_states: The encoder's last layer, (rows, seq_len, hidden).
+        attention_mask: 1 = token, 0 = padding, (rows, seq_len).
+        words: Word each sub-word belongs to, -1 for none, (rows, seq_len); None where the caller
+            has no words.
+    """
+
+    hidden_states: Tensor
+    attention_mask: Tensor
+    words: Tensor | None = None
+
+    def select(self, rows: Tensor) -> "EncoderStates":
+        """Only these rows, in this order; themselves where that is all of them.
+
+        Args:
+            rows: Distinct row numbers in rising order, (n,).
+        """
+        if len(rows) == len(self.hidden_states):
+            return self
+        return EncoderStates(
+            self.hidden_states[rows],
+            self.attention_mask[rows],
+            None if self.words is None else self.words[rows],
+        )

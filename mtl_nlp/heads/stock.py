@@ -1,0 +1,143 @@
+"""An architecture's own head, lifted off its encoder.
+
+The head *is* the stock ``AutoModelFor…`` class of the encoder's architecture with a pass-through in
+its encoder's place, so training it is the computation that transformers itself would do, and
+exporting it is putting the encoder back.
+"""
+
+import copy
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from mtl_nlp.heads.states import EncoderStates
+
+
+class PassThrough(nn.Module):
+    """Stands where a stock model has its encoder and returns the hidden states it is given.
+
+    Where the architecture pools, the pooler is the head's own copy.
+    """
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        children = dict(base.named_children())
+        self.pooler = children.get("pooler")
+        # ALBERT and BigBird keep the activation of the pooler beside a bare Linear.
+        self.activation = children.get("pooler_activation", children.get("activation"))
+
+    def forward(
+        self, *_: object, inputs_embeds: Tensor, **__: object
+    ) -> BaseModelOutputWithPooling:
+        """The given states as ``last_hidden_state`` (rows, seq_len, hidden), pooled if need be."""
+        pooled = None
+        if isinstance(self.pooler, nn.Linear):
+            pooled = self.pooler(inputs_embeds[:, 0])  # (rows, hidden)
+            pooled = pooled if self.activation is None else self.activation(pooled)
+        elif self.pooler is not None:
+            pooled = self.pooler(inputs_embeds)  # (rows, hidden)
+        return BaseModelOutputWithPooling(last_hidden_state=inputs_embeds, pooler_output=pooled)
+
+
+class StockHead(nn.Module):
+    """The head of ``auto_class`` for an encoder's architecture, without the encoder.
+
+    Args:
+        auto_class: Name of a transformers auto class, ``AutoModelForSequenceClassification`` ….
+        encoder_config: Configuration of the shared encoder; it is copied.
+        label_names: Label of each logit.
+    Shape: returns the stock logits, (rows, num_labels) or (rows, seq_len, num_labels).
+
+    Raises:
+        ValueError: If transformers has no such head for the architecture, or it keeps its encoder
+            where it cannot be taken out.
+    """
+
+    def __init__(
+        self, auto_class: str, encoder_config: PreTrainedConfig, label_names: tuple[str, ...]
+    ) -> None:
+        super().__init__()
+        self.auto_class = auto_class
+        config = copy.deepcopy(encoder_config)
+        config.id2label = dict(enumerate(label_names))
+        config.label2id = {label: i for i, label in enumerate(label_names)}
+        device = torch.empty(0).device
+        with torch.device("meta"):  # the encoder's weights are not wanted
+            stock = getattr(transformers, auto_class).from_config(config)
+        if not isinstance(getattr(stock, stock.base_model_prefix, None), nn.Module):
+            raise ValueError(f"{type(stock).__name__} keeps its encoder in no single place")
+        self.prefix: str = stock.base_model_prefix
+        self._base_keys = frozenset(getattr(stock, self.prefix).state_dict())
+        setattr(stock, self.prefix, PassThrough(getattr(stock, self.prefix)))
+        if device.type != "meta":
+            stock.to_empty(device=device)
+            stock.initialize_weights()
+        self.stock: PreTrainedModel = stock
+
+    def forward(self, states: EncoderStates) -> Tensor:
+        """The stock model's logits for these hidden states."""
+        logits: Tensor = self.stock(
+            inputs_embeds=states.hidden_states, attention_mask=states.attention_mask
+        ).logits
+        return logits
+
+    def adopt_pooler(self, encoder: nn.Module) -> None:
+        """Start the head's pooler, where there is one, from the encoder's."""
+        own, given = self.stock.get_submodule(self.prefix).pooler, dict(encoder.named_children())
+        if isinstance(own, nn.Module) and isinstance(given.get("pooler"), nn.Module):
+            own.load_state_dict(given["pooler"].state_dict())
+
+    def weights_beyond(self, encoder: nn.Module) -> list[str]:
+        """Weights of the stock model that are neither the head's nor the encoder's."""
+        own = self.stock.get_submodule(self.prefix).state_dict()
+        return sorted(self._base_keys - own.keys() - encoder.state_dict().keys())
+
+    def with_encoder(self, encoder: nn.Module) -> PreTrainedModel:
+        """A stock transformers model of this head and that encoder."""
+        dtype = next(encoder.parameters()).dtype
+        model: PreTrainedModel = getattr(transformers, self.auto_class).from_config(
+            self.stock.config, dtype=dtype
+        )
+        state = {f"{self.prefix}.{key}": value for key, value in encoder.state_dict().items()}
+        state.update(self.stock.state_dict())  # its pooler is the head's own
+        model.load_state_dict({key: state[key] for key in model.state_dict()})
+        model.eval()
+        return model
+
+
+@torch.no_grad()
+def lifting_problem(head: StockHead, encoder: PreTrainedModel) -> str | None:
+    """Why a lifted head does not compute what its stock model does, or None.
+
+    They are compared bit for bit on one small batch; the head's pooler must still be the
+    encoder's own.
+    """
+    stock, through = head.stock, head.stock.get_submodule(head.prefix)
+    if strange := head.weights_beyond(encoder):
+        return f"{type(stock).__name__} keeps other weights beside its head: {', '.join(strange)}"
+    modes = encoder.training, head.training
+    generator = torch.Generator().manual_seed(0)
+    vocabulary = encoder.get_input_embeddings().weight
+    assert isinstance(vocabulary, Tensor)
+    input_ids = torch.randint(
+        min(5, len(vocabulary) - 1), len(vocabulary), (2, 8), generator=generator
+    ).to(vocabulary.device)
+    attention_mask = torch.ones_like(input_ids)
+    attention_mask[1, 5:] = 0
+    try:
+        encoder.eval(), head.eval()
+        hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        lifted = head(EncoderStates(hidden, attention_mask))
+        setattr(stock, head.prefix, encoder)
+        whole = stock(input_ids=input_ids, attention_mask=attention_mask).logits
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        return f"{type(stock).__name__} does not run on hidden states ({error})"
+    finally:
+        setattr(stock, head.prefix, through)
+        encoder.train(modes[0]), head.train(modes[1])
+    if lifted.shape != whole.shape or not torch.equal(lifted, whole):
+        return f"{type(stock).__name__} computes other logits than its head alone"
+    return None

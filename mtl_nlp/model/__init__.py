@@ -1,0 +1,1 @@
+"""The shared-encoder model and the batch it reads."""

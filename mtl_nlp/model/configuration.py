@@ -1,0 +1,80 @@
+"""What a saved model says of itself: its encoder, its tasks, how texts become rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers import AutoConfig, PreTrainedConfig
+
+from mtl_nlp.tasks import build_task, saved_form
+from mtl_nlp.tasks.base import Task
+from mtl_nlp.words import WORD_PATTERN
+
+
+class MultiTaskConfig(PreTrainedConfig):
+    """Configuration of a `MultiTaskModel`.
+
+    Args:
+        encoder_config: Configuration of the shared encoder, or its dictionary.
+        tasks: By name: type, label names and options, as `saved_form` writes them.
+        max_seq_length: Sub-words of one encoder row.
+        word_pattern: Regular expression of the words in raw text.
+        join: What stands between words that come as a list.
+    """
+
+    model_type = "mtl_nlp"
+    sub_configs = {"encoder_config": AutoConfig}
+
+    def __init__(
+        self,
+        encoder_config: PreTrainedConfig | dict[str, Any] | None = None,
+        tasks: Mapping[str, Mapping[str, Any]] | None = None,
+        max_seq_length: int = 128,
+        word_pattern: str = WORD_PATTERN,
+        join: str = " ",
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(encoder_config, dict):
+            encoder_config = AutoConfig.for_model(**encoder_config)
+        # transformers builds an empty configuration to find out what is not a default.
+        self.encoder_config = encoder_config or AutoConfig.for_model("bert")
+        self.tasks = {name: dict(task) for name, task in (tasks or {}).items()}
+        self.max_seq_length = max_seq_length
+        self.word_pattern = word_pattern
+        self.join = join
+        super().__init__(**kwargs)
+
+    def get_text_config(
+        self, decoder: bool | None = None, encoder: bool | None = None
+    ) -> PreTrainedConfig:
+        """The encoder's configuration, which holds the vocabulary's size."""
+        del decoder, encoder
+        return self.encoder_config
+
+    def build_tasks(self) -> dict[str, Task]:
+        """The tasks by name.
+
+        Raises:
+            RecipeError: If a task's type or options are not known to this version.
+        """
+        return {
+            name: build_task(
+                name,
+                task["type"],
+                {key: value for key, value in task.items() if key != "type"},
+                where=f"config.json: tasks.{name}",
+            )
+            for name, task in self.tasks.items()
+        }
+
+    def set_task(self, task: Task) -> None:
+        """Add a task, or put it in the place of the one of its name."""
+        self.tasks[task.name] = saved_form(task)
+
+
+def set_dropout(config: PreTrainedConfig, dropout: float) -> None:
+    """Set every dropout probability that an encoder's configuration has."""
+    for name, value in config.to_dict().items():
+        named = "dropout" in name or "drop_rate" in name
+        # DistilBERT and its kind write 0 as an int; a None falls back on another dropout.
+        if named and isinstance(value, float | int) and not isinstance(value, bool):
+            setattr(config, name, dropout)

@@ -1,0 +1,255 @@
+"""One encoder with a head per task."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+
+from mtl_nlp.errors import ModelError
+from mtl_nlp.heads.states import EncoderStates
+from mtl_nlp.heads.stock import StockHead, lifting_problem
+from mtl_nlp.model.batch import Targets
+from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
+from mtl_nlp.packages import PREFIX, package_folder
+from mtl_nlp.tasks import build_task
+from mtl_nlp.tasks.base import LossSum, Task
+
+
+@dataclass(frozen=True)
+class MultiTaskOutput:
+    """What one forward gives, by task.
+
+    Attributes:
+        logits: For the targets' rows, or for all rows where there are no targets, (n, …).
+        sums: Losses as sums and counts; only for tasks with targets.
+        weights: Factor of each task's loss.
+    """
+
+    logits: dict[str, Tensor]
+    sums: dict[str, LossSum] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> dict[str, Tensor]:
+        """The mean over the labelled items of each task; 0 where there are none."""
+        return {name: s.total / s.count.clamp(min=1) for name, s in self.sums.items()}
+
+    @property
+    def loss(self) -> Tensor | None:
+        """The weighted sum of the tasks' losses; None without targets."""
+        if not self.sums:
+            return None
+        weighted = [self.weights[name] * loss for name, loss in self.losses.items()]
+        return torch.stack(weighted).sum()
+
+
+class MultiTaskModel(PreTrainedModel):
+    """A pretrained encoder shared by the heads of several tasks.
+
+    Args:
+        config: Encoder and tasks.
+        encoder: An encoder that is already loaded; else one is built from the configuration.
+    """
+
+    config_class = MultiTaskConfig
+    base_model_prefix = "encoder"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
+
+    def __init__(self, config: MultiTaskConfig, encoder: PreTrainedModel | None = None) -> None:
+        super().__init__(config)
+        self.encoder = encoder or _shared_part(AutoModel.from_config(config.encoder_config))
+        self.tasks: dict[str, Task] = config.build_tasks()
+        self.heads = nn.ModuleDict(
+            {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
+        )
+        self.post_init()
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Self:
+        """Load a saved model, as every transformers model is; weights only from safetensors."""
+        kwargs["use_safetensors"] = True
+        model: Self = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        return model
+
+    @classmethod
+    def from_encoder(
+        cls,
+        encoder: str | os.PathLike[str],
+        tasks: Mapping[str, Mapping[str, Any]],
+        *,
+        dropout: float | None = None,
+        max_length: int = 128,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Self:
+        """A pretrained encoder with fresh heads.
+
+        Args:
+            encoder: Hub id or folder of any encoder that ``AutoModel`` loads.
+            tasks: By name: ``type``, ``labels`` and the type's options.
+            dropout: Probability for every dropout of encoder and heads; None: the encoder's own.
+            max_length: Sub-words of one encoder row.
+            revision: Branch, tag or commit of the Hub repository.
+            token: Hub token for a private one.
+
+        Raises:
+            RecipeError: If a task is not well described.
+        """
+        encoder_config = AutoConfig.from_pretrained(encoder, revision=revision, token=token)
+        if dropout is not None:
+            set_dropout(encoder_config, dropout)
+        base = AutoModel.from_pretrained(
+            encoder,
+            config=encoder_config,
+            revision=revision,
+            token=token,
+            use_safetensors=True,
+            dtype=torch.float32,
+        )
+        if Path(encoder).exists():
+            encoder_config._name_or_path = ""  # a path means nothing on another machine
+        config = MultiTaskConfig(encoder_config=encoder_config, max_seq_length=max_length)
+        model = cls(config, encoder=_shared_part(base))
+        for name, settings in tasks.items():
+            model.add_task(name, settings)
+        return model
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        words: Tensor | None = None,
+        sources: Tensor | None = None,
+        targets: Mapping[str, Targets] | None = None,
+        *,
+        tasks: Sequence[str] | None = None,
+    ) -> MultiTaskOutput:
+        """Run the encoder once and the heads that are asked for.
+
+        Args:
+            input_ids: Sub-words, (rows, seq_len).
+            attention_mask: 1 = sub-word, 0 = padding, (rows, seq_len).
+            token_type_ids: Segments, where the encoder has them, (rows, seq_len).
+            words: Word of each sub-word, -1 for none, (rows, seq_len).
+            sources: Dataset row of each encoder row, (rows,).
+            targets: By task, which rows it speaks of and their labels.
+            tasks: Heads to run; by default those with targets, or all where there are no targets.
+
+        Raises:
+            ValueError: If a named task is not one of the model's.
+        """
+        del sources
+        targets = targets or {}
+        names = list(tasks) if tasks is not None else list(targets or self.tasks)
+        if unknown := [name for name in names if name not in self.tasks]:
+            raise ValueError(f"no task {unknown[0]!r}; the model has {', '.join(self.tasks)}")
+        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        hidden = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, **segments
+        ).last_hidden_state  # (rows, seq_len, hidden)
+        states = EncoderStates(hidden, attention_mask, words)
+        logits, sums = {}, {}
+        for name in names:
+            target = targets.get(name)
+            logits[name] = self.heads[name](
+                states if target is None else states.select(target.rows)
+            )
+            if target is not None:
+                sums[name] = self.tasks[name].loss(logits[name], target.labels)
+        return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
+
+    def add_task(self, name: str, task: Mapping[str, Any]) -> None:
+        """Give the model a fresh head.
+
+        The architecture's own head is taken where it computes the same on the shared encoder's
+        states as in its stock model; else a plain linear one.
+
+        Args:
+            name: The task's name.
+            task: ``type``, ``labels`` and the type's options.
+
+        Raises:
+            RecipeError: If the task is not well described.
+            ValueError: If the model has a task of that name.
+        """
+        if name in self.tasks:
+            raise ValueError(f"the model has a task {name!r} already; remove it first")
+        settings = {key: value for key, value in task.items() if key != "type"}
+        self.set_head(build_task(name, task.get("type", ""), settings, where=f"tasks.{name}"))
+
+    def set_head(self, task: Task) -> None:
+        """Give the model a fresh head for a task that is already built."""
+        head: nn.Module | None = None
+        if task.stock and task.auto_class is not None:
+            head = self._lifted(task)
+        if head is None:
+            task = replace(task, stock=False)
+            head = task.build_head(self.config.encoder_config)
+            head.apply(self._init_weights)
+        parameter = next(self.encoder.parameters())
+        self.heads[task.name] = head.to(parameter.device, parameter.dtype).train(self.training)
+        self.tasks[task.name] = task
+        self.config.set_task(task)
+
+    def remove_task(self, name: str) -> None:
+        """Drop a task and its head.
+
+        Raises:
+            ValueError: If the model has no such task.
+        """
+        if name not in self.tasks:
+            raise ValueError(f"no task {name!r}; the model has {', '.join(self.tasks)}")
+        del self.tasks[name], self.heads[name], self.config.tasks[name]
+
+    def _lifted(self, task: Task) -> StockHead | None:
+        try:
+            head = task.build_head(self.config.encoder_config)
+        except ValueError:
+            return None
+        assert isinstance(head, StockHead)
+        parameter = next(self.encoder.parameters())
+        head.to(parameter.device, parameter.dtype).adopt_pooler(self.encoder)
+        return head if lifting_problem(head, self.encoder) is None else None
+
+
+def resolve_encoder(name: str) -> str:
+    """The folder or Hub id that a recipe's ``encoder`` means.
+
+    ``package:NAME`` is the folder with ``config.json`` and weights inside an installed package.
+
+    Raises:
+        ModelError: If the package is not installed or holds no such folder.
+    """
+    if not name.startswith(PREFIX):
+        return name
+    try:
+        root = package_folder(name)
+    except LookupError as error:
+        raise ModelError(f"encoder: {error}") from None
+    folders = sorted(path.parent for path in root.rglob("model.safetensors"))
+    folders = [folder for folder in folders if (folder / "config.json").is_file()]
+    if len(folders) != 1:
+        raise ModelError(
+            f"encoder: expected one folder with config.json and model.safetensors in"
+            f" {name}, found {len(folders)}; give the folder itself"
+        )
+    return str(folders[0])
+
+
+def _shared_part(base: PreTrainedModel) -> PreTrainedModel:
+    """The encoder of an encoder-decoder model, or the model itself."""
+    config: PreTrainedConfig = base.config
+    return base.get_encoder() if config.is_encoder_decoder else base
+
+
+AutoConfig.register(MultiTaskConfig.model_type, MultiTaskConfig)
+AutoModel.register(MultiTaskConfig, MultiTaskModel)

@@ -1,0 +1,71 @@
+"""The task types, one file each, and how a recipe or a saved model names them."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from mtl_nlp.errors import RecipeError
+from mtl_nlp.tasks.base import Task, options_of
+from mtl_nlp.tasks.text_classification import TextClassification
+from mtl_nlp.tasks.token_classification import TokenClassification
+
+TASK_TYPES: dict[str, type[Task]] = {
+    "text_classification": TextClassification,
+    "token_classification": TokenClassification,
+}
+
+
+def task_type(name: str, *, where: str) -> type[Task]:
+    """The task type of this name.
+
+    Raises:
+        RecipeError: If there is none; ``where`` is the place the message names.
+    """
+    if name not in TASK_TYPES:
+        near = difflib.get_close_matches(name, TASK_TYPES, n=1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise RecipeError(
+            f"{where}: {name!r} is no task type; {meant}the types are {', '.join(TASK_TYPES)}"
+        )
+    return TASK_TYPES[name]
+
+
+def build_task(name: str, type_name: str, settings: Mapping[str, Any], *, where: str) -> Task:
+    """A task from its saved or written form.
+
+    Args:
+        name: The task's name.
+        type_name: Its type, a key of ``TASK_TYPES``.
+        settings: Its fields, such as labels and the type's options.
+        where: The place that an error names: a recipe's key or a model's folder.
+
+    Raises:
+        RecipeError: If the type or a setting is not known or has a value it cannot have.
+    """
+    cls = task_type(type_name, where=where)
+    try:
+        task: Task = TypeAdapter(cls).validate_python({"name": name, **settings})
+    except ValidationError as error:
+        raise RecipeError("; ".join(_explain(cls, e, where) for e in error.errors())) from None
+    return task
+
+
+def saved_form(task: Task) -> dict[str, Any]:
+    """A task as ``config.json`` keeps it: its type and all its fields but the name."""
+    fields = asdict(task)
+    del fields["name"]
+    return {"type": task.type, **fields}
+
+
+def _explain(cls: type[Task], error: Any, where: str) -> str:
+    key = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] != "unexpected_keyword_argument":
+        return f"{where}.{key}: {error['msg']}, found {error['input']!r}"
+    known = [*{column: None for way in cls.columns for column in way}, *options_of(cls)]
+    known += ["type", "dataset", "labels", "map", "weight", "metrics"]
+    near = difflib.get_close_matches(key, known, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return f"{where}.{key}: unknown key; {meant}a {cls.type} task has {', '.join(known)}"

@@ -1,0 +1,211 @@
+"""What a task type is: everything the rest of the package asks of one."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import ConfigDict
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from mtl_nlp.ragged import Ragged
+from mtl_nlp.words import Row
+
+Fields = Mapping[str, Any]
+"""The label columns of one row under the task's own names (``label``, ``tags`` …)."""
+
+
+def option(default: Any, meaning: str) -> Any:
+    """A field of a task type that a recipe may set, with what it means."""
+    return field(default=default, metadata={"option": meaning})
+
+
+@dataclass(frozen=True)
+class LossSum:
+    """A loss as a sum, so that the mean is taken once, over the whole optimizer step.
+
+    Attributes:
+        total: Sum over the labelled items, in nats (or the type's own unit), a scalar.
+        count: How many labelled items there are (texts, words …), a scalar.
+    """
+
+    total: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """One dataset row as the encoder read it.
+
+    Attributes:
+        row: Its strings and their words.
+        token_words: Word each sub-word belongs to, -1 for none, (seq_len,).
+    """
+
+    row: Row
+    token_words: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A prediction for one row.
+
+    Attributes:
+        value: In the form in which ``Task.read`` gives what is right.
+        scores: Probability of each part of it, in the task type's own shape.
+    """
+
+    value: Any
+    scores: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """What a model must know to serve one task; a frozen description without data.
+
+    The data layer hands a task the label columns of a row under the task's own field names, so a
+    task never sees a dataset's spelling. A ``ClassLabel`` arrives as its name.
+
+    Attributes:
+        name: Its key in the recipe and in the model.
+        weight: Factor of its loss.
+        inputs: Input columns it was trained on: ``text`` [and ``text_pair``], or ``tokens``.
+        stock: Whether its head is the architecture's own; False once that was found not to fit.
+        labels: Label names, position = label id; for tags with a scheme the span types.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=False)
+
+    type: ClassVar[str]
+    columns: ClassVar[tuple[tuple[str, ...], ...]]
+    """The label columns it reads, each way to give them a tuple."""
+    auto_class: ClassVar[str | None] = None
+    """The transformers class whose head this is, where there is one."""
+
+    name: str
+    weight: float = 1.0
+    inputs: tuple[str, ...] = ("text",)
+    stock: bool = True
+    labels: tuple[str, ...] = ()
+
+    @property
+    @abstractmethod
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that ``metrics`` gives, the primary first."""
+
+    @property
+    def primary(self) -> str:
+        """The metric by which the task is judged."""
+        return self.metric_names[0]
+
+    @property
+    @abstractmethod
+    def logit_names(self) -> tuple[str, ...]:
+        """What each logit stands for."""
+
+    @abstractmethod
+    def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
+        """The task with what its training rows teach: label names where none are given.
+
+        Args:
+            rows: The label columns of all training rows of all its datasets.
+            class_names: The names of the column's ``ClassLabel``, in its order, if it is one.
+
+        Raises:
+            ValueError: If the rows teach nothing usable; the message says what and the mend.
+        """
+
+    @abstractmethod
+    def read(self, fields: Fields, row: Row) -> Any:
+        """What is right for a row, in the form that ``metrics`` compares; None if unlabelled.
+
+        Raises:
+            ValueError: If the label columns are not what the task needs; the message says what was
+                expected and found. The data layer adds dataset, split and row.
+        """
+
+    @abstractmethod
+    def encode(self, value: Any, encoding: Encoding) -> Any:
+        """Label ids of a row for the loss, a number or a flat list of numbers."""
+
+    @abstractmethod
+    def collate(self, labels: np.ndarray | Ragged, seq_len: int) -> np.ndarray:
+        """The encoded labels of several rows as one array, (rows, …)."""
+
+    @abstractmethod
+    def build_head(self, encoder_config: PreTrainedConfig) -> nn.Module:
+        """A fresh head that maps ``EncoderStates`` to logits."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
+        """The loss of the given rows as a sum and a count."""
+
+    @abstractmethod
+    def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
+        """The prediction for each row from its logits, (rows, …) float32."""
+
+    @abstractmethod
+    def present(self, decoded: Decoded, row: Row) -> Any:
+        """A prediction as users see it: JSON values, shaped as transformers pipelines do."""
+
+    @abstractmethod
+    def metrics(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, Any]:
+        """Scores of predicted against right values; ``metric_names`` are its keys."""
+
+    @abstractmethod
+    def occurrences(self, value: Any) -> Iterable[str]:
+        """The labels in a right value, once per occurrence, for counting."""
+
+    def diagnose(self, rows: Mapping[str, Iterable[Fields]]) -> list[str]:
+        """Warnings about whole columns, given per dataset; none by default."""
+        del rows
+        return []
+
+    def label_id(self, label: str) -> int | None:
+        """Position of a label name; None for a name that training did not have."""
+        try:
+            return self.labels.index(label)
+        except ValueError:
+            return None
+
+
+def options_of(task_type: type[Task]) -> dict[str, Field[Any]]:
+    """The fields of a task type that a recipe may set."""
+    fields: dict[str, Field[Any]] = task_type.__dataclass_fields__
+    return {name: f for name, f in fields.items() if "option" in f.metadata}
+
+
+def label_name(value: Any, labels: Sequence[str]) -> str:
+    """The name of a label given by name or index.
+
+    A whole number that is itself the name of a label is that label, else it counts from 0.
+
+    Raises:
+        ValueError: If it is neither text nor a whole number, or counts past the last label.
+    """
+    if isinstance(value, bool | np.bool_):
+        value = str(bool(value)).lower()
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)  # a CSV column of whole numbers with gaps is read as floats
+    if not isinstance(value, int | np.integer):
+        raise ValueError(f"expected a label's name or index, found {value!r}")
+    if not labels or str(value) in labels:
+        return str(value)
+    if not 0 <= value < len(labels):
+        raise ValueError(
+            f"label index {value} is out of range: there are {len(labels)} labels,"
+            f" {', '.join(labels)}"
+        )
+    return labels[int(value)]
+
+
+def sorted_labels(counts: Counter[str]) -> tuple[str, ...]:
+    """Label names in a stable order: as numbers where all are, else as text."""
+    if all(name.lstrip("-").isdecimal() for name in counts):
+        return tuple(sorted(counts, key=int))
+    return tuple(sorted(counts))

@@ -1,0 +1,116 @@
+"""One label per text (or pair of texts): sentiment, topic, intent, entailment."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedConfig
+
+from mtl_nlp.heads.linear import PooledHead, hidden_dropout
+from mtl_nlp.heads.stock import StockHead
+from mtl_nlp.metrics import classification_scores
+from mtl_nlp.ragged import Ragged
+from mtl_nlp.tasks.base import (
+    Decoded,
+    Encoding,
+    Fields,
+    LossSum,
+    Task,
+    label_name,
+    sorted_labels,
+)
+from mtl_nlp.words import Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextClassification(Task):
+    """One label per text, by softmax over the label names."""
+
+    type: ClassVar[str] = "text_classification"
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("label",),)
+    auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Accuracy first."""
+        return ("accuracy", "macro_f1", "weighted_f1", "mcc")
+
+    @property
+    def logit_names(self) -> tuple[str, ...]:
+        """The label names."""
+        return self.labels
+
+    def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
+        """The task with its label names."""
+        if self.labels:
+            return self
+        if class_names:
+            return replace(self, labels=tuple(class_names))
+        counts = Counter(label_name(row["label"], ()) for row in rows if row["label"] is not None)
+        if len(counts) < 2:
+            raise ValueError(
+                f"expected at least two different labels in train, found {sorted(counts)};"
+                " check the label column"
+            )
+        return replace(self, labels=sorted_labels(counts))
+
+    def read(self, fields: Fields, row: Row) -> str | None:
+        """The label's name."""
+        del row
+        value = fields["label"]
+        return None if value is None else label_name(value, self.labels)
+
+    def encode(self, value: str, encoding: Encoding) -> int:
+        """The label's id; -100 for a label that training did not have."""
+        del encoding
+        index = self.label_id(value)
+        return -100 if index is None else index
+
+    def collate(self, labels: np.ndarray | Ragged, seq_len: int) -> np.ndarray:
+        """Label ids (rows,)."""
+        del seq_len
+        return np.asarray(labels, dtype=np.int64)
+
+    def build_head(self, encoder_config: PreTrainedConfig) -> nn.Module:
+        """The architecture's own head, or a linear one over the mean of the tokens."""
+        if self.stock:
+            return StockHead(str(self.auto_class), encoder_config, self.logit_names)
+        return PooledHead(
+            encoder_config.hidden_size, len(self.labels), dropout=hidden_dropout(encoder_config)
+        )
+
+    def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
+        """Cross-entropy in nats, summed over labelled texts, with their number.
+
+        Shape: logits (rows, num_labels), labels (rows,), -100 = not labelled.
+        """
+        total = F.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
+        return LossSum(total, (labels != -100).sum())
+
+    def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
+        """The likeliest label of each text and its probability."""
+        del encodings
+        probabilities = torch.from_numpy(logits).softmax(dim=-1).numpy()  # (rows, num_labels)
+        best = probabilities.argmax(axis=1)
+        return [
+            Decoded(self.labels[label], float(p[label]))
+            for label, p in zip(best, probabilities, strict=True)
+        ]
+
+    def present(self, decoded: Decoded, row: Row) -> dict[str, Any]:
+        """``{"label", "score"}``."""
+        del row
+        return {"label": decoded.value, "score": decoded.scores}
+
+    def metrics(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+        """Accuracy, macro and weighted F1, Matthews correlation."""
+        return classification_scores(references, predictions)
+
+    def occurrences(self, value: str) -> Iterable[str]:
+        """The label."""
+        return (value,)
