@@ -1,0 +1,289 @@
+"""The recipe: encoder, datasets, tasks and training, a pure description checked at the door."""
+
+import math
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+
+from mtl_nlp import recipe_values as values
+from mtl_nlp.errors import RecipeError
+from mtl_nlp.recipe_mistakes import broken_references, differences, mistake, together
+
+Split = Literal["train", "validation", "test"]
+Name = Annotated[str, AfterValidator(values.name)]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Positive = Annotated[float, Field(strict=True, gt=0)]
+Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
+
+def _without_nulls(content: Any, known: Collection[str]) -> Any:
+    if not isinstance(content, dict):
+        return content
+    return {key: item for key, item in content.items() if item is not None or key not in known}
+
+
+class _Spec(BaseModel):
+    """A part of a recipe: frozen, no unknown keys, null where a key's default shall hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, content: Any) -> Any:
+        return _without_nulls(content, cls.model_fields)
+
+
+class DatasetSpec(_Spec):
+    """A table of rows: where it is and which columns are the input."""
+
+    path: Text  # Hub id, folder, or a loader of files: json, csv, parquet, text
+    name: Text | None = None  # configuration of the Hub dataset
+    revision: Text | None = None  # commit, branch or tag of the Hub dataset
+    data_files: Annotated[dict[str, list[str]] | None, PlainValidator(values.data_files)] = None
+    text: Text | None = None  # column: the text
+    text_pair: Text | None = None  # column: the second text of a pair
+    tokens: Text | None = None  # column: a list of words, instead of text
+    join: str = " "  # put between the words to make the string that is encoded
+    splits: dict[Split, Annotated[str | float, PlainValidator(values.split_source)]] = {}
+    max_rows: dict[Split, Count] = {}  # rows of a seeded sample, per split
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.text is None and self.tokens is None:
+            raise ValueError(
+                "has no input column; give `text: COLUMN`, or `tokens: COLUMN` for lists of words"
+            )
+        if self.text is not None and self.tokens is not None:
+            raise ValueError(f"has both `text: {self.text}` and `tokens: {self.tokens}`; keep one")
+        if self.text_pair is not None and self.text is None:
+            raise ValueError(f"`text_pair: {self.text_pair}` goes with `text`, not with `tokens`")
+        values.check_path(self.path, self.data_files)
+        values.check_splits(self.path, self.splits, self.data_files or {})
+        return self
+
+
+class TaskSpec(_Spec):
+    """What is learned: a task type, its datasets, and keys of the type's own in `model_extra`."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[Any, AfterValidator(values.option)]]
+
+    type: Text  # a task type's name, or the import path of one's own
+    dataset: Annotated[str | list[str], PlainValidator(values.dataset_names)]  # one or several
+    weight: Positive = 1.0  # factor of the task's loss
+    map: Annotated[dict[str, str], PlainValidator(values.label_map)] = {}  # label renamed: old: new
+    labels: Annotated[list[str] | None, PlainValidator(values.label_names)] = (
+        None  # null: from data
+    )
+    metrics: list[Text] = []  # further metrics, by their names on the Hub
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The names of its datasets, in the recipe's order."""
+        return (self.dataset,) if isinstance(self.dataset, str) else tuple(self.dataset)
+
+
+class SamplingSpec(_Spec):
+    """How the datasets share the training steps."""
+
+    strategy: Literal["round_robin", "proportional"] = "proportional"  # shares: equal, or by size
+    mix: Literal["batch", "step"] = "batch"  # a step holds rows of every dataset, or of one
+
+
+class BalancingSpec(_Spec):
+    """How the tasks' losses become one."""
+
+    method: Literal["equal"] = "equal"  # weight x share x mean, summed
+
+
+class TrainingSpec(_Spec):
+    """Length, size and rates of the training."""
+
+    epochs: Count | None = 3  # passes; null where max_steps is given
+    max_steps: Count | None = None  # optimizer steps, instead of epochs
+    batch_size: Count = 32  # dataset rows per optimizer step, over all devices and accumulation
+    micro_batch_size: Count = 32  # the most encoder rows in one forward
+    learning_rate: Positive = 1e-4  # at its peak
+    schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
+    warmup: Fraction = 0.1  # share of the steps
+    weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.01  # per step, times learning rate
+    max_grad_norm: Positive = 1.0  # Euclidean, over all parameters
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: what the device does well
+    checkpoint_every: Count | None = None  # optimizer steps; null: whenever it evaluates
+    keep_checkpoints: Count = 2  # the newest so many
+    early_stopping: Count | None = None  # evaluations without a better score; null: never
+    trackers: list[Text] = []  # Accelerate's: tensorboard, wandb, trackio …
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, content: Any) -> Any:
+        content = _without_nulls(content, cls.model_fields)
+        if not isinstance(content, dict) or "max_steps" not in content:
+            return content
+        if "epochs" in content:
+            epochs, max_steps = content["epochs"], content["max_steps"]
+            raise ValueError(f"has both `epochs: {epochs}` and `max_steps: {max_steps}`; keep one")
+        return {**content, "epochs": None}
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps of the training, where all train splits together hold `rows` rows.
+
+        >>> TrainingSpec(epochs=2, batch_size=32).steps(rows=33)
+        4
+        """
+        if self.max_steps is not None:
+            return self.max_steps
+        return (self.epochs or 0) * math.ceil(rows / self.batch_size)
+
+
+class EvaluationSpec(_Spec):
+    """When the model is evaluated and how the best one is told."""
+
+    every: Annotated[str | int, PlainValidator(values.evaluation_interval)] = "epoch"  # or steps
+    select: Annotated[str | dict[str, float], PlainValidator(values.selection)] = (
+        "mean"  # of the primary metrics; or worst, {task: weight}, task.metric
+    )
+
+
+class HubSpec(_Spec):
+    """Where the model is published."""
+
+    repo_id: Annotated[Text | None, AfterValidator(values.repo_id)] = (
+        None  # name or org/name; null: nowhere
+    )
+    private: bool = True  # seen by its owners only
+    push: Literal["never", "end", "checkpoint"] = "end"  # when it is sent
+
+
+class Recipe(_Spec):
+    """What is trained on what and how; `Recipe(**mapping)` has the YAML's shape.
+
+    Relative files of a Python object start from the working directory.
+
+    Raises:
+        RecipeError: Listing every mistake with its place, what was found and the mend.
+
+    >>> Recipe(
+    ...     encoder="org/encoder",
+    ...     datasets={"sst2": {"path": "stanfordnlp/sst2", "text": "sentence"}},
+    ...     tasks={"mood": {"type": "text_classification", "dataset": "sst2", "label": "label"}},
+    ... ).training.epochs
+    3
+    """
+
+    encoder: Text  # Hub id, folder, or package:NAME (weights inside an installed package)
+    max_length: Annotated[int, Field(strict=True, ge=3)] = 128  # tokens of one encoder row
+    long_text: Literal["cut"] = "cut"  # what becomes of a longer text
+    dropout: Fraction | None = None  # of encoder and heads; null: the encoder's own
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 13  # of all that is random
+    output: Text = "runs/recipe"  # run folder; a recipe read from a file: runs/<the file's stem>
+    datasets: Annotated[dict[Name, DatasetSpec], Field(min_length=1)]  # what is sampled
+    tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]  # what is learned
+    sampling: SamplingSpec = SamplingSpec()
+    balancing: BalancingSpec = BalancingSpec()
+    training: TrainingSpec = TrainingSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    hub: HubSpec = HubSpec()
+
+    def __init__(self, /, **content: Any) -> None:
+        try:
+            super().__init__(**content)
+        except ValidationError as error:
+            mistakes = [mistake(details, Recipe) for details in error.errors(include_url=False)]
+        else:
+            by_task = {name: task.datasets for name, task in self.tasks.items()}
+            mistakes = list(broken_references(self.datasets, by_task, self.evaluation.select))
+        if mistakes:
+            raise RecipeError(together(mistakes))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """Reads a recipe, its local files made absolute.
+
+        Args:
+            path: The YAML file; its folder is where the relative files in it start from.
+            overrides: `dotted.path=value` words, values in YAML. A value replaces the whole that
+                stands there and null brings back the default; relative files in it start from the
+                working directory. Of `training.epochs` and `training.max_steps` the one in a word
+                puts the other out of force.
+
+        Raises:
+            RecipeError: As `Recipe` does, also for a file that is missing or not YAML.
+        """
+        from mtl_nlp import recipe_file as files
+
+        path = Path(path)
+        content = files.absolute_paths(files.read_yaml(path), path.absolute().parent)
+        content = files.apply_overrides(content, overrides)
+        content = files.absolute_paths(content, Path.cwd())
+        if content.get("output") is None:
+            content["output"] = f"runs/{path.stem}"
+        try:
+            return cls(**content)
+        except RecipeError as error:
+            source = f"{path} and its overrides" if overrides else str(path)
+            raise RecipeError(f"{source}: {error}") from None
+
+    def with_overrides(self, overrides: Sequence[str]) -> Self:
+        """The recipe under `dotted.path=value` words, as `from_yaml` takes them.
+
+        Raises:
+            RecipeError: If a word or what it leads to is wrong.
+        """
+        from mtl_nlp import recipe_file as files
+
+        return type(self)(**files.apply_overrides(self.model_dump(), overrides))
+
+    def resolved(self) -> Self:
+        """The recipe with local files, folders and output absolute: the same from any folder."""
+        from mtl_nlp import recipe_file as files
+
+        content = files.absolute_paths(self.model_dump(), Path.cwd())
+        content["output"] = files.absolute(self.output, Path.cwd())
+        return type(self)(**content)
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Writes the resolved recipe, every value in it; reading it gives `resolved()` back.
+
+        Raises:
+            RecipeError: If the file cannot be written; then it is as it was.
+        """
+        from mtl_nlp import recipe_file as files
+
+        files.write_yaml(self.resolved().model_dump(), Path(path))
+
+    def describe_difference(self, other: "Recipe") -> list[str]:
+        """What `other` has changed, one `place: before -> after` a line, in the recipe's order."""
+        return list(differences("", self.model_dump(), other.model_dump()))
+
+
+def check_files(recipe: Recipe) -> None:
+    """Looks whether the local files of a recipe exist and fit their loaders.
+
+    Raises:
+        RecipeError: Naming dataset, split and file, and what the folder holds instead.
+    """
+    from mtl_nlp import recipe_file as files
+
+    mistakes = []
+    for name, dataset in recipe.datasets.items():
+        if dataset.path not in values.FILE_LOADERS:
+            continue
+        for split, patterns in (dataset.data_files or {}).items():
+            for pattern in patterns:
+                wrong = values.wrong_loader(dataset.path, pattern) or files.missing(pattern)
+                if wrong:
+                    mistakes.append(f"datasets.{name}.data_files.{split}: {wrong}")
+    if mistakes:
+        raise RecipeError(together(mistakes))
