@@ -1,0 +1,221 @@
+import math
+import re
+import subprocess
+import sys
+from io import StringIO
+from time import perf_counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from mtl_nlp.training.progress import LineDisplay, Pace, TrainingProgress
+
+PRIMARY = {"sentiment": "accuracy", "ner": "f1"}
+ROWS = {"sst2": 22, "wnut17": 10}
+
+
+def plain(width: int = 100) -> tuple[Console, StringIO]:
+    file = StringIO()
+    return Console(file=file, width=width, force_terminal=False), file
+
+
+def terminal(width: int = 100) -> tuple[Console, StringIO]:
+    file = StringIO()
+    console = Console(
+        file=file, width=width, height=30, force_terminal=True, _environ={"TERM": "xterm"}
+    )
+    return console, file
+
+
+def train(progress: TrainingProgress, steps: int = 40, done: int = 0) -> None:
+    progress.start(
+        steps, done, {"sst2": 22 * steps, "wnut17": 10 * steps}, done_rows={"sst2": 22 * done}
+    )
+    for _ in range(done, steps):
+        progress.step({"sentiment": 0.5, "ner": 0.25}, tokens=800, rows=ROWS)
+
+
+def evaluate(progress: TrainingProgress, step: int, score: float, best_step: int) -> None:
+    scores = {"sentiment": {"accuracy": score, "mcc": 0.1}, "ner": {"f1": 0.4}}
+    progress.evaluation(step, scores, PRIMARY, (score + 0.4) / 2, step == best_step, best_step)
+
+
+def test_without_a_terminal_there_are_plain_lines_at_every_tenth() -> None:
+    console, file = plain()
+    with TrainingProgress(console) as progress:
+        train(progress)
+    first, *lines = file.getvalue().splitlines()
+    assert first == "training 40 steps; rows planned: sst2 880, wnut17 400"
+    steps = [
+        re.match(r"step (\d+)/40 \((\d+)%\)  loss sentiment 0\.500, ner 0\.250", line)
+        for line in lines
+    ]
+    assert [int(match[1]) for match in steps if match] == [1, *range(4, 41, 4)]
+    assert len(lines) == 11
+    assert lines[-1].endswith("rows sst2 880/880, wnut17 400/400")
+    assert re.search(r" [\d,]+ tokens/s  \d+:\d\d left$", lines[3])
+    assert file.getvalue().isprintable() is False  # line ends
+    assert "".join(file.getvalue().split("\n")).isprintable()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_a_short_run_shows_every_step(steps: int) -> None:
+    console, file = plain()
+    with TrainingProgress(console) as progress:
+        train(progress, steps)
+    assert file.getvalue().count("\nstep ") == steps
+
+
+def test_a_slow_run_shows_a_line_every_half_minute() -> None:
+    console, file = plain()
+    display = LineDisplay(console)
+    pace = Pace(total=1000, done=0, planned={}, rows={}, began=0.0)
+    for step in range(1, 91):
+        pace.advance({"a": 1.0}, 100, {}, now=float(step))
+        display.show(pace, now=float(step))
+    assert re.findall(r"step (\d+)/", file.getvalue()) == ["1", "31", "61"]
+    assert "100 tokens/s" in file.getvalue()
+    assert "16:09 left" in file.getvalue().splitlines()[1]
+
+
+def test_after_a_resume_it_goes_on_where_it_was() -> None:
+    console, file = plain()
+    with TrainingProgress(console) as progress:
+        train(progress, done=20)
+    assert "training 40 steps from step 20 on; " in file.getvalue()
+    assert "step 21/40 (52%)" in file.getvalue()
+    assert "rows sst2 880/880, wnut17 200/400" in file.getvalue()
+
+
+def test_an_evaluation_is_compared_with_those_before() -> None:
+    console, file = plain()
+    with TrainingProgress(console) as progress:
+        progress.start(400, 100, ROWS, earlier=[(100, {"sentiment": {"accuracy": 0.7}})])
+        evaluate(progress, 200, 0.8, best_step=200)
+        evaluate(progress, 300, 0.75, best_step=200)
+    first, second = file.getvalue().split("evaluation at step ")[1:]
+    assert first.startswith("200 of 400   ★ best so far")
+    assert second.startswith("300 of 400   best so far: step 200")
+    assert re.search(r"sentiment +accuracy +0\.8000 +0\.7000  \(step 100\) +★", first)
+    assert re.search(r"ner +f1 +0\.4000 +★", first)
+    assert re.search(r"sentiment +accuracy +0\.7500 +0\.8000  \(step 200\) *\n", second)
+    assert re.search(r"mean +0\.5750", second)
+
+
+def test_messages_are_shown_as_they_are_on_one_line() -> None:
+    console, file = plain(width=20)
+    message = "wnut17 starts again [bold]pass 2[/bold] :star: at /a/very/long/path/to/somewhere"
+    with TrainingProgress(console) as progress:
+        progress.say(message)
+    assert file.getvalue() == message + "\n"
+
+
+def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_given_back_even_after_an_error() -> None:
+    console, file = terminal()
+
+    def train_until_stopped() -> None:
+        with TrainingProgress(console) as progress:
+            train(progress)
+            progress.say("wrote step-000040")
+            evaluate(progress, 40, 0.8, best_step=40)
+            raise KeyboardInterrupt("stop")
+
+    with pytest.raises(KeyboardInterrupt, match="stop"):
+        train_until_stopped()
+    shown = file.getvalue()
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
+    assert shown.index("\x1b[?25l") < shown.index("\x1b[?25h")
+    frame = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).rsplit("step 40/40", 1)[1]
+    assert "100%" in frame
+    assert "sentiment 0.500   ner 0.250" in frame
+    assert "sst2 880/880   wnut17 400/400" in frame
+
+
+def test_many_losses_flow_over_lines_and_never_past_the_edge() -> None:
+    console, file = terminal(width=60)
+    tasks = {f"task_number_{number}": 0.5 for number in range(12)}
+    with TrainingProgress(console) as progress:
+        progress.start(1, 0, {})
+        progress.step(tasks, 100, {})
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    frame = shown.rsplit("step 1/1", 1)[1]
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 60
+    assert re.findall(r"task_number_(\d+) 0\.500", frame) == [str(n) for n in range(12)]
+
+
+def test_a_quiet_console_shows_nothing() -> None:
+    file = StringIO()
+    with TrainingProgress(Console(file=file, quiet=True, force_terminal=True)) as progress:
+        train(progress)
+        evaluate(progress, 40, 0.8, best_step=40)
+        progress.say("done")
+    assert file.getvalue() == ""
+
+
+@pytest.mark.parametrize("make", [plain, terminal])
+def test_a_step_costs_next_to_nothing_and_frames_are_few(make: type) -> None:
+    console, file = make()
+    losses = {f"task_{number}": 0.5 for number in range(12)}
+    with TrainingProgress(console) as progress:
+        progress.start(10**9, 0, {"sst2": 10**9})
+        began = perf_counter()
+        for _ in range(5000):
+            progress.step(losses, 800, {"sst2": 32})
+        seconds = perf_counter() - began
+    assert seconds / 5000 < 2e-4
+    assert file.getvalue().count("tokens/s") <= 2 + 4 * seconds
+
+
+def test_stderr_is_where_it_goes_and_a_pipe_gets_no_control_characters() -> None:
+    code = (
+        "from mtl_nlp.training.progress import TrainingProgress\n"
+        "with TrainingProgress() as progress:\n"
+        "    progress.start(2, 0, {'a': 2})\n"
+        "    for _ in range(2): progress.step({'t': 0.5}, 3, {'a': 1})\n"
+        "    progress.evaluation(2, {'t': {'f1': 1.0}}, {'t': 'f1'}, 1.0, True, 2)\n"
+    )
+    environment = {"FORCE_COLOR": "1", "TERM": "xterm", "PYTHONIOENCODING": "ascii"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, env=environment
+    )
+    assert ran.stdout == b""
+    assert b"step 2/2 (100%)" in ran.stderr
+    assert b"* best so far" in ran.stderr
+    assert all(byte >= 32 or byte == 10 for byte in ran.stderr)
+
+
+LOSSES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100)
+
+
+@given(losses=LOSSES)
+def test_a_smoothed_loss_lies_among_the_losses(losses: list[float]) -> None:
+    pace = Pace(total=len(losses), done=0, planned={}, rows={}, began=0.0)
+    for loss in losses:
+        pace.advance({"a": loss}, 1, {}, now=1.0)
+    assert min(losses) - 1e-6 <= pace.losses["a"] <= max(losses) + 1e-6
+    if len(losses) <= 25:
+        assert pace.losses["a"] == pytest.approx(sum(losses) / len(losses), abs=1e-6)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_shown_but_forgotten(bad: float) -> None:
+    pace = Pace(total=9, done=0, planned={}, rows={}, began=0.0)
+    for loss, shown in [(bad, bad), (1.0, 1.0), (bad, bad), (2.0, 1.5)]:
+        pace.advance({"a": loss}, 1, {}, now=1.0)
+        assert pace.losses["a"] == pytest.approx(shown, nan_ok=True)
+
+
+def test_pauses_count_for_the_time_left_but_not_for_the_speed() -> None:
+    pace = Pace(total=30, done=10, planned={}, rows={}, began=100.0)
+    assert pace.seconds_left is None
+    assert pace.tokens_per_second == 0.0
+    for step in range(5):
+        pace.advance({}, 500, {"a": 2}, now=101.0 + step)
+    pace.pause(now=125.0)
+    for step in range(5):
+        pace.advance({}, 500, {"a": 2}, now=126.0 + step)
+    assert pace.tokens_per_second == pytest.approx(500)
+    assert pace.seconds_left == pytest.approx(30)  # 10 of 20 steps in 30 seconds
+    assert pace.rows == {"a": 20}
