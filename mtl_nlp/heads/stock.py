@@ -64,6 +64,8 @@ class StockHead(nn.Module):
         config = copy.deepcopy(encoder_config)
         config.id2label = dict(enumerate(label_names))
         config.label2id = {label: i for i, label in enumerate(label_names)}
+        if stock_class(auto_class, config) is None:
+            raise ValueError(f"transformers has no {auto_class} for {config.model_type} encoders")
         device = torch.empty(0).device
         with torch.device("meta"):  # the encoder's weights are not wanted
             stock = getattr(transformers, auto_class).from_config(config)
@@ -95,17 +97,45 @@ class StockHead(nn.Module):
         own = self.stock.get_submodule(self.prefix).state_dict()
         return sorted(self._base_keys - own.keys() - encoder.state_dict().keys())
 
-    def with_encoder(self, encoder: nn.Module) -> PreTrainedModel:
-        """A stock transformers model of this head and that encoder."""
-        dtype = next(encoder.parameters()).dtype
+    def adopt(self, stock: PreTrainedModel) -> None:
+        """Take the head's weights from a whole stock model of its class."""
+        given = stock.state_dict()
+        self.stock.load_state_dict({key: given[key] for key in self.stock.state_dict()})
+
+    def with_encoder(self, encoder: PreTrainedModel) -> PreTrainedModel:
+        """A stock transformers model of this head and that encoder, on the encoder's device."""
         model: PreTrainedModel = getattr(transformers, self.auto_class).from_config(
-            self.stock.config, dtype=dtype
+            copy.deepcopy(self.stock.config),
+            dtype=encoder.dtype,
+            attn_implementation=encoder.config._attn_implementation,
         )
         state = {f"{self.prefix}.{key}": value for key, value in encoder.state_dict().items()}
         state.update(self.stock.state_dict())  # its pooler is the head's own
         model.load_state_dict({key: state[key] for key in model.state_dict()})
+        nn.Module.to(model, encoder.device)
         model.eval()
         return model
+
+
+def stock_class(auto_class: str, config: PreTrainedConfig) -> str | None:
+    """Name of the class that an auto class stands for with encoders of this kind, if any."""
+    mapping = getattr(transformers, auto_class)._model_mapping
+    if type(config) not in mapping:
+        return None
+    found = mapping[type(config)]
+    return str((found[0] if isinstance(found, tuple) else found).__name__)
+
+
+def probe(encoder: PreTrainedModel) -> dict[str, Tensor]:
+    """One small random batch, the same each time: ``input_ids`` and ``attention_mask``, (2, 8)."""
+    vocabulary = encoder.get_input_embeddings().weight
+    assert isinstance(vocabulary, Tensor)
+    size, generator = len(vocabulary), torch.Generator().manual_seed(0)
+    input_ids = torch.randint(min(5, size - 1), size, (2, 8), generator=generator)
+    attention_mask = torch.ones_like(input_ids)
+    attention_mask[1, 5:] = 0
+    batch = {"input_ids": input_ids, "attention_mask": attention_mask}
+    return {name: value.to(encoder.device) for name, value in batch.items()}
 
 
 @torch.no_grad()
@@ -117,22 +147,15 @@ def lifting_problem(head: StockHead, encoder: PreTrainedModel) -> str | None:
     """
     stock, through = head.stock, head.stock.get_submodule(head.prefix)
     if strange := head.weights_beyond(encoder):
-        return f"{type(stock).__name__} keeps other weights beside its head: {', '.join(strange)}"
+        shown = ", ".join(strange[:2]) + " …" * (len(strange) > 2)
+        return f"{type(stock).__name__} keeps other weights beside its head: {shown}"
     modes = encoder.training, head.training
-    generator = torch.Generator().manual_seed(0)
-    vocabulary = encoder.get_input_embeddings().weight
-    assert isinstance(vocabulary, Tensor)
-    input_ids = torch.randint(
-        min(5, len(vocabulary) - 1), len(vocabulary), (2, 8), generator=generator
-    ).to(vocabulary.device)
-    attention_mask = torch.ones_like(input_ids)
-    attention_mask[1, 5:] = 0
+    batch = probe(encoder)
     try:
         encoder.eval(), head.eval()
-        hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        lifted = head(EncoderStates(hidden, attention_mask))
+        lifted = head(EncoderStates(encoder(**batch).last_hidden_state, batch["attention_mask"]))
         setattr(stock, head.prefix, encoder)
-        whole = stock(input_ids=input_ids, attention_mask=attention_mask).logits
+        whole = stock(**batch).logits
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         return f"{type(stock).__name__} does not run on hidden states ({error})"
     finally:

@@ -1,6 +1,6 @@
 """What a saved model says of itself: its encoder, its tasks, how texts become rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
@@ -15,7 +15,8 @@ class MultiTaskConfig(PreTrainedConfig):
 
     Args:
         encoder_config: Configuration of the shared encoder, or its dictionary.
-        tasks: By name: type, label names and options, as `saved_form` writes them.
+        tasks: Name, type, label names and options of each, as `saved_form` writes them; a list,
+            since transformers sorts the keys of what it saves and tasks have an order.
         max_seq_length: Sub-words of one encoder row.
         word_pattern: Regular expression of the words in raw text.
         join: What stands between words that come as a list.
@@ -27,7 +28,7 @@ class MultiTaskConfig(PreTrainedConfig):
     def __init__(
         self,
         encoder_config: PreTrainedConfig | dict[str, Any] | None = None,
-        tasks: Mapping[str, Mapping[str, Any]] | None = None,
+        tasks: Sequence[Mapping[str, Any]] = (),
         max_seq_length: int = 128,
         word_pattern: str = WORD_PATTERN,
         join: str = " ",
@@ -37,10 +38,12 @@ class MultiTaskConfig(PreTrainedConfig):
             encoder_config = AutoConfig.for_model(**encoder_config)
         # transformers builds an empty configuration to find out what is not a default.
         self.encoder_config = encoder_config or AutoConfig.for_model("bert")
-        self.tasks = {name: dict(task) for name, task in (tasks or {}).items()}
+        self.tasks = [dict(task) for task in tasks]
         self.max_seq_length = max_seq_length
         self.word_pattern = word_pattern
         self.join = join
+        # Without it transformers would reset the attention of an encoder that is already built.
+        kwargs.setdefault("attn_implementation", self.encoder_config._attn_implementation)
         super().__init__(**kwargs)
 
     def get_text_config(
@@ -57,18 +60,23 @@ class MultiTaskConfig(PreTrainedConfig):
             RecipeError: If a task's type or options are not known to this version.
         """
         return {
-            name: build_task(
-                name,
+            task["name"]: build_task(
+                task["name"],
                 task["type"],
-                {key: value for key, value in task.items() if key != "type"},
-                where=f"config.json: tasks.{name}",
+                {key: value for key, value in task.items() if key not in ("name", "type")},
+                where=f"config.json: tasks.{task['name']}",
             )
-            for name, task in self.tasks.items()
+            for task in self.tasks
         }
 
     def set_task(self, task: Task) -> None:
-        """Add a task, or put it in the place of the one of its name."""
-        self.tasks[task.name] = saved_form(task)
+        """Add a task; one of its name is forgotten."""
+        self.remove_task(task.name)
+        self.tasks.append(saved_form(task))
+
+    def remove_task(self, name: str) -> None:
+        """Forget a task."""
+        self.tasks = [task for task in self.tasks if task["name"] != name]
 
 
 def set_dropout(config: PreTrainedConfig, dropout: float) -> None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -15,6 +14,8 @@ from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
+from mtl_nlp.model.sources import Source, explained, forget_folder, refuse_gaps
+from mtl_nlp.model.takeover import take_apart
 from mtl_nlp.packages import PREFIX, package_folder
 from mtl_nlp.tasks import build_task
 from mtl_nlp.tasks.base import LossSum, Task
@@ -68,7 +69,7 @@ class MultiTaskModel(PreTrainedModel):
         self.heads = nn.ModuleDict(
             {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
         )
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -93,7 +94,8 @@ class MultiTaskModel(PreTrainedModel):
         """A pretrained encoder with fresh heads.
 
         Args:
-            encoder: Hub id or folder of any encoder that ``AutoModel`` loads.
+            encoder: Folder or Hub id (``org/name``, ``org/name@revision``) of any text encoder
+                that ``AutoModel`` loads.
             tasks: By name: ``type``, ``labels`` and the type's options.
             dropout: Probability for every dropout of encoder and heads; None: the encoder's own.
             max_length: Sub-words of one encoder row.
@@ -102,24 +104,47 @@ class MultiTaskModel(PreTrainedModel):
 
         Raises:
             RecipeError: If a task is not well described.
+            ModelError: If there is no such encoder, or it does not load.
+            HubError: If the Hub refuses or cannot be reached.
         """
-        encoder_config = AutoConfig.from_pretrained(encoder, revision=revision, token=token)
-        if dropout is not None:
-            set_dropout(encoder_config, dropout)
-        base = AutoModel.from_pretrained(
-            encoder,
-            config=encoder_config,
-            revision=revision,
-            token=token,
-            use_safetensors=True,
-            dtype=torch.float32,
-        )
-        if Path(encoder).exists():
-            encoder_config._name_or_path = ""  # a path means nothing on another machine
-        config = MultiTaskConfig(encoder_config=encoder_config, max_seq_length=max_length)
+        base = _pretrained(Source.parse(encoder, revision, token), dropout)
+        config = MultiTaskConfig(encoder_config=base.config, max_seq_length=max_length)
         model = cls(config, encoder=_shared_part(base))
         for name, settings in tasks.items():
             model.add_task(name, settings)
+        return model
+
+    @classmethod
+    def from_transformers(
+        cls,
+        checkpoint: str | os.PathLike[str],
+        *,
+        name: str,
+        max_length: int = 128,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> Self:
+        """A stock fine-tuned model of one task, taken in as encoder and head.
+
+        Its logits are those of the stock model in float32, bit for bit; more tasks can be added.
+
+        Args:
+            checkpoint: Folder or Hub id (``org/name``, ``org/name@revision``) of a model that, say,
+                ``AutoModelForTokenClassification`` loads.
+            name: What the task is to be called; its type and labels are read from the checkpoint.
+            max_length: Sub-words of one encoder row.
+            revision: Branch, tag or commit of the Hub repository.
+            token: Hub token for a private one.
+
+        Raises:
+            ModelError: If there is no such checkpoint, or it cannot be taken in exactly; says why.
+            HubError: If the Hub refuses or cannot be reached.
+        """
+        taken = take_apart(Source.parse(checkpoint, revision, token), name)
+        config = MultiTaskConfig(encoder_config=taken.encoder.config, max_seq_length=max_length)
+        model = cls(config, encoder=taken.encoder)
+        model._put(taken.task, taken.head)
+        model.train(False)
         return model
 
     def forward(
@@ -188,13 +213,35 @@ class MultiTaskModel(PreTrainedModel):
 
     def set_head(self, task: Task) -> None:
         """Give the model a fresh head for a task that is already built."""
-        head: nn.Module | None = None
-        if task.stock and task.auto_class is not None:
-            head = self._lifted(task)
-        if head is None:
+        head: nn.Module
+        try:
+            head = self.lifted_head(task)
+        except ModelError:
             task = replace(task, stock=False)
             head = task.build_head(self.config.encoder_config)
             head.apply(self._init_weights)
+        self._put(task, head)
+
+    def lifted_head(self, task: Task) -> StockHead:
+        """A fresh head for a task that is the architecture's own, lifted off its stock model.
+
+        Raises:
+            ModelError: If the task has no such head, or it does not compute the same off its model.
+        """
+        if not task.stock or task.auto_class is None:
+            raise ModelError(f"task {task.name!r}: transformers has no {task.type} heads")
+        try:
+            head = task.build_head(self.config.encoder_config)
+        except ValueError as error:
+            raise ModelError(f"task {task.name!r}: {error}") from None
+        assert isinstance(head, StockHead)
+        head.to(self.encoder.device, self.encoder.dtype)
+        head.adopt_pooler(self.encoder)
+        if reason := lifting_problem(head, self.encoder):
+            raise ModelError(f"task {task.name!r}: {reason}")
+        return head
+
+    def _put(self, task: Task, head: nn.Module) -> None:
         parameter = next(self.encoder.parameters())
         self.heads[task.name] = head.to(parameter.device, parameter.dtype).train(self.training)
         self.tasks[task.name] = task
@@ -208,17 +255,8 @@ class MultiTaskModel(PreTrainedModel):
         """
         if name not in self.tasks:
             raise ValueError(f"no task {name!r}; the model has {', '.join(self.tasks)}")
-        del self.tasks[name], self.heads[name], self.config.tasks[name]
-
-    def _lifted(self, task: Task) -> StockHead | None:
-        try:
-            head = task.build_head(self.config.encoder_config)
-        except ValueError:
-            return None
-        assert isinstance(head, StockHead)
-        parameter = next(self.encoder.parameters())
-        head.to(parameter.device, parameter.dtype).adopt_pooler(self.encoder)
-        return head if lifting_problem(head, self.encoder) is None else None
+        del self.tasks[name], self.heads[name]
+        self.config.remove_task(name)
 
 
 def resolve_encoder(name: str) -> str:
@@ -243,6 +281,55 @@ def resolve_encoder(name: str) -> str:
             f" {name}, found {len(folders)}; give the folder itself"
         )
     return str(folders[0])
+
+
+def load_encoder_config(encoder: str) -> PreTrainedConfig:
+    """The configuration of a recipe's ``encoder``, without its weights.
+
+    Raises:
+        ModelError: If there is no such encoder.
+        HubError: If the Hub refuses or cannot be reached.
+    """
+    source = Source.parse(resolve_encoder(encoder))
+    with explained(source, what="encoder"):
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            source.name, revision=source.revision, token=source.token
+        )
+    return config
+
+
+def _pretrained(source: Source, dropout: float | None) -> PreTrainedModel:
+    with explained(source, what="encoder"):
+        config = AutoConfig.from_pretrained(
+            source.name, revision=source.revision, token=source.token
+        )
+        if isinstance(config, MultiTaskConfig):
+            raise ModelError(
+                f"encoder {source}: expected a bare encoder, found a model of this package; save"
+                " its encoder alone, with model.encoder.save_pretrained(folder)"
+            )
+        if dropout is not None:
+            set_dropout(config, dropout)
+        loaded: Any = AutoModel.from_pretrained(
+            source.name,
+            config=config,
+            revision=source.revision,
+            token=source.token,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with their names
+        )
+    base: PreTrainedModel = loaded[0]
+    # Checkpoints of other tasks often come without the pooler, which a head then starts afresh.
+    refuse_gaps(loaded[1], source, what="encoder", optional="pooler")
+    if base.main_input_name != "input_ids":
+        raise ModelError(
+            f"encoder {source}: expected an encoder of texts, found {type(base).__name__}, which"
+            f" reads {base.main_input_name}"
+        )
+    forget_folder(config)
+    return base
 
 
 def _shared_part(base: PreTrainedModel) -> PreTrainedModel:

@@ -54,10 +54,8 @@ def build_task(name: str, type_name: str, settings: Mapping[str, Any], *, where:
 
 
 def saved_form(task: Task) -> dict[str, Any]:
-    """A task as ``config.json`` keeps it: its type and all its fields but the name."""
-    fields = asdict(task)
-    del fields["name"]
-    return {"type": task.type, **fields}
+    """A task as ``config.json`` keeps it: its type and all its fields."""
+    return {"type": task.type, **asdict(task)}
 
 
 def _explain(cls: type[Task], error: Any, where: str) -> str:

@@ -106,6 +106,18 @@ class Task(ABC):
     def logit_names(self) -> tuple[str, ...]:
         """What each logit stands for."""
 
+    @classmethod
+    def of_stock(cls, name: str, config: PreTrainedConfig) -> Self:
+        """The task that a stock checkpoint of ``auto_class`` was fine-tuned for.
+
+        Its ``logit_names`` are in the order of the checkpoint's logits.
+
+        Raises:
+            ValueError: If the checkpoint's labels or kind of problem are not this type's; says why.
+        """
+        del name, config
+        raise ValueError(f"a {cls.type} task is not taken in from stock checkpoints")
+
     @abstractmethod
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
         """The task with what its training rows teach: label names where none are given.
@@ -138,6 +150,10 @@ class Task(ABC):
     @abstractmethod
     def build_head(self, encoder_config: PreTrainedConfig) -> nn.Module:
         """A fresh head that maps ``EncoderStates`` to logits."""
+
+    def count(self, labels: Tensor) -> Tensor:
+        """How many labelled items (texts, words …) there are in collated labels, a scalar."""
+        return (labels != -100).sum()
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
@@ -176,6 +192,19 @@ def options_of(task_type: type[Task]) -> dict[str, Field[Any]]:
     """The fields of a task type that a recipe may set."""
     fields: dict[str, Field[Any]] = task_type.__dataclass_fields__
     return {name: f for name, f in fields.items() if "option" in f.metadata}
+
+
+def stock_labels(config: PreTrainedConfig) -> tuple[str, ...]:
+    """The label names of a stock checkpoint, in the order of its logits.
+
+    Raises:
+        ValueError: If two logits bear one name.
+    """
+    by_id = {int(key): str(label) for key, label in (config.id2label or {}).items()}
+    names = tuple(by_id[key] for key in sorted(by_id))
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"expected distinct label names in id2label, found {twice[0]!r} twice")
+    return names
 
 
 def label_name(value: Any, labels: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from mtl_nlp.tasks.base import (
     Task,
     label_name,
     sorted_labels,
+    stock_labels,
 )
 from mtl_nlp.words import Row
 
@@ -44,6 +45,17 @@ class TextClassification(Task):
     def logit_names(self) -> tuple[str, ...]:
         """The label names."""
         return self.labels
+
+    @classmethod
+    def of_stock(cls, name: str, config: PreTrainedConfig) -> Self:
+        """The task with the checkpoint's labels, if it was trained to choose one of them."""
+        labels = stock_labels(config)
+        if config.problem_type not in (None, "single_label_classification") or len(labels) == 1:
+            raise ValueError(
+                f"a {cls.type} task chooses one of at least two labels, and this checkpoint has"
+                f" problem_type {config.problem_type!r} and {len(labels)} logit(s) a text"
+            )
+        return cls(name=name, labels=labels)
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
         """The task with its label names."""
@@ -90,7 +102,7 @@ class TextClassification(Task):
         Shape: logits (rows, num_labels), labels (rows,), -100 = not labelled.
         """
         total = F.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
-        return LossSum(total, (labels != -100).sum())
+        return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The likeliest label of each text and its probability."""

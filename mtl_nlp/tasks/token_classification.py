@@ -25,6 +25,7 @@ from mtl_nlp.tasks.base import (
     label_name,
     option,
     sorted_labels,
+    stock_labels,
 )
 from mtl_nlp.tasks.schemes import (
     LegalPaths,
@@ -57,6 +58,7 @@ class TokenClassification(Task):
         "bio", "how the head's tags mark spans; none: every word has a label of its own"
     )
     commonest: str = ""  # with no scheme: the label of words the encoder does not see
+    tag_order: tuple[str, ...] = ()  # the tags as a checkpoint taken in orders its logits
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -70,7 +72,7 @@ class TokenClassification(Task):
         """The tags."""
         if self.scheme == "none":
             return self.labels
-        return tuple(tag_names(self.labels, self.scheme))
+        return self.tag_order or tuple(tag_names(self.labels, self.scheme))
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -80,6 +82,27 @@ class TokenClassification(Task):
     def _legal(self) -> LegalPaths:
         assert self.scheme != "none"
         return LegalPaths.of_tags(self.logit_names, self.scheme)
+
+    @classmethod
+    def of_stock(cls, name: str, config: PreTrainedConfig) -> Self:
+        """The task with the checkpoint's labels; the scheme is the one its tag names belong to."""
+        names = stock_labels(config)
+        scheme = detect_scheme([[tag] for tag in names])
+        if scheme == "none":
+            return cls(name=name, labels=names, scheme="none")
+        if scheme == "bilou":  # bioes by other letters
+            names, scheme = tuple(_in_bioes(tag) for tag in names), "bioes"
+        types = tuple(dict.fromkeys(tag.partition("-")[2] for tag in names if tag != "O"))
+        expected = tag_names(types, "bioes" if scheme == "bioes" else "bio")
+        if scheme == "iob1" or set(names) != set(expected):
+            odd = sorted(set(expected) ^ set(names))
+            raise ValueError(
+                f"its tags {', '.join(names)} are neither a whole bio nor a whole bioes set"
+                f" ({', '.join(odd)} are one too many or missing), so it may mean its tags"
+                " otherwise; train anew from its encoder"
+            )
+        order = () if names == tuple(expected) else names
+        return cls(name=name, labels=types, scheme=scheme, tag_order=order)
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
         """The task with its span types, or its labels and the commonest of them."""
@@ -155,7 +178,7 @@ class TokenClassification(Task):
         total = F.cross_entropy(
             logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum"
         )
-        return LossSum(total, (labels != -100).sum())
+        return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The best tag of each word, with a scheme under the constraint that spans are legal."""
@@ -278,6 +301,10 @@ class TokenClassification(Task):
             a, b = (dict(entities[i]) for i in clash)
             raise ValueError(f"entities {a} and {b} share a word; a word can be in one entity only")
         return list(write_tags([s for s in spans if s.end > s.start], len(row.words), "bio"))
+
+
+def _in_bioes(tag: str) -> str:
+    return {"L": "E", "U": "S"}.get(tag[0], tag[0]) + tag[1:]
 
 
 def _texts(tags: Sequence[str | None]) -> list[str]:

@@ -1,0 +1,1 @@
+"""A trained model in use: predictor, pipeline, file prediction, export."""

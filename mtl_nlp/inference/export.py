@@ -1,0 +1,95 @@
+"""One task of a model as a stock transformers model, exact or refused."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from mtl_nlp.errors import ModelError
+from mtl_nlp.heads.stock import StockHead, probe
+from mtl_nlp.model.modeling import MultiTaskModel
+
+_MEND = "use the model as it is, with mtl_nlp's from_pretrained and pipeline"
+
+
+def export_transformers(
+    model: MultiTaskModel,
+    task: str,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> Path:
+    """Save one head with its encoder as the architecture's own stock model.
+
+    Its logits are the model's, bit for bit, which is checked before anything is written; the labels
+    in its configuration are the task's ``logit_names``.
+
+    Args:
+        model: A model of this package.
+        task: Which of its tasks.
+        folder: Where to write; must not exist or be empty. It comes to be whole or not at all.
+        tokenizer: Saved beside the model.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: If there is no such task, its head is no stock head or gives other logits in
+            the stock model, or the folder cannot be written.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ModelError(
+            f"{folder}: expected a new or an empty folder to export to, found one in use; name"
+            " another or empty it"
+        )
+    stock = _stock_model(model, task)
+    writing = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
+    try:
+        writing.mkdir(parents=True)
+        stock.save_pretrained(writing)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(writing)
+        if folder.exists():
+            folder.rmdir()
+        writing.replace(folder)
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be written: {error}; name another folder") from error
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+    return folder
+
+
+def _stock_model(model: MultiTaskModel, name: str) -> PreTrainedModel:
+    if name not in model.tasks:
+        raise ModelError(f"no task {name!r} to export; the model has {', '.join(model.tasks)}")
+    head = model.heads[name]
+    if not isinstance(head, StockHead):
+        raise ModelError(f"{_why_own(model, name)}, so it is not exported; {_MEND}")
+    stock = head.with_encoder(model.encoder)
+    if not _same_logits(model, name, stock):
+        raise ModelError(
+            f"task {name!r}: {type(stock).__name__} computes other logits than this model, so it is"
+            f" not exported; {_MEND}"
+        )
+    return stock
+
+
+def _why_own(model: MultiTaskModel, name: str) -> str:
+    try:
+        model.lifted_head(replace(model.tasks[name], stock=True))
+    except ModelError as reason:
+        return str(reason)
+    return f"task {name!r}: its head is this package's own"
+
+
+@torch.no_grad()
+def _same_logits(model: MultiTaskModel, name: str, stock: PreTrainedModel) -> bool:
+    training = model.training
+    try:
+        model.train(False)
+        batch = probe(model.encoder)
+        return torch.equal(model(**batch, tasks=[name]).logits[name], stock(**batch).logits)
+    finally:
+        model.train(training)
