@@ -1,0 +1,101 @@
+"""A model and its tokenizer together, called on texts."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import torch
+
+from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.model.loading import load_model, load_tokenizer
+from mtl_nlp.model.modeling import MultiTaskModel
+
+Record = Mapping[str, Any]
+
+
+class MultiTaskPipeline:
+    """All tasks of a model on texts, each text encoded once.
+
+    Args:
+        model: A loaded model.
+        encoder: Makes sub-words as the model was trained with.
+        batch_size: Texts in one forward.
+
+    Attributes:
+        predictor: What runs the model.
+    """
+
+    def __init__(self, model: MultiTaskModel, encoder: RowEncoder, *, batch_size: int = 32) -> None:
+        self.predictor = Predictor(model, encoder, batch_size)
+
+    @overload
+    def __call__(
+        self, inputs: str | Record, *, tasks: Sequence[str] | None = None
+    ) -> dict[str, Any]: ...
+
+    @overload
+    def __call__(
+        self, inputs: Sequence[str] | Sequence[Record], *, tasks: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]: ...
+
+    def __call__(
+        self,
+        inputs: str | Record | Sequence[str] | Sequence[Record],
+        *,
+        tasks: Sequence[str] | None = None,
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        """The predictions by task, as the transformers pipelines shape them.
+
+        Args:
+            inputs: A text, a record with ``text`` [and ``text_pair``] or ``tokens``, or a list of
+                either.
+            tasks: The tasks wanted; by default all whose input is given.
+
+        Returns:
+            Predictions by task for one input, or a list of such for a list.
+
+        Raises:
+            UserError: If a task is not the model's or an input is not what it needs.
+        """
+        if isinstance(inputs, str | Mapping):
+            return self.predictor.predict([_record(inputs)], tasks)[0]
+        return self.predictor.predict([_record(one) for one in inputs], tasks)
+
+
+def pipeline(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    device: str | torch.device | None = None,
+    batch_size: int = 32,
+) -> MultiTaskPipeline:
+    """Load a model with its tokenizer.
+
+    Args:
+        model: Folder, or Hub id (``org/name`` or ``org/name@revision``).
+        revision: Branch, tag or commit on the Hub.
+        token: Hub token for a private repository.
+        device: Where to run; by default the GPU if there is one.
+        batch_size: Texts in one forward.
+
+    Raises:
+        UserError: If it cannot be loaded.
+    """
+    loaded = load_model(model, revision=revision, token=token)
+    tokenizer = load_tokenizer(model, revision=revision, token=token)
+    encoder = RowEncoder(
+        tokenizer, loaded.config.max_seq_length, loaded.config.word_pattern, loaded.config.join
+    )
+    loaded.to(device or _best_device())
+    return MultiTaskPipeline(loaded.eval(), encoder, batch_size=batch_size)
+
+
+def _best_device() -> torch.device:
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator if accelerator is not None else torch.device("cpu")
+
+
+def _record(given: str | Record) -> Record:
+    return {"text": given} if isinstance(given, str) else given

@@ -1,0 +1,1 @@
+"""The Accelerate loop and what it needs: objective, optimizer, evaluation, checkpoints."""

@@ -1,0 +1,130 @@
+"""Scores of a model on a split: predictions against what is right, for every task."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from accelerate.utils import gather_object
+from datasets import Dataset
+
+from mtl_nlp.data.binding import Binding
+from mtl_nlp.data.encoding import EncodedRows, RowEncoder
+from mtl_nlp.data.prepare import read_label, read_rows
+from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.recipe import DatasetSpec
+from mtl_nlp.tasks.base import Task
+from mtl_nlp.training.selection import mean_score
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """One dataset's split, read and encoded once.
+
+    Attributes:
+        encoded: Its rows.
+        references: By task, what is right for each row; None where the label is missing.
+    """
+
+    encoded: EncodedRows
+    references: Mapping[str, Sequence[Any]]
+
+
+def labelled_rows(
+    dataset: Dataset,
+    *,
+    place: str,
+    spec: DatasetSpec,
+    encoder: RowEncoder,
+    tasks: Mapping[str, Task],
+    bindings: Sequence[Binding],
+) -> LabelledRows:
+    """Read and encode a split.
+
+    Args:
+        dataset: The rows.
+        place: How errors name it, ``dataset 'x', split validation``.
+        spec: Its input columns.
+        encoder: Makes sub-words.
+        tasks: All tasks, by name.
+        bindings: Where the tasks on this dataset find their labels.
+
+    Raises:
+        DataError: If a row is not what the recipe says; the first such row is named.
+    """
+    records = dataset.to_list()
+    rows = read_rows(encoder, spec, records, place, range(len(records)))
+    references = {
+        binding.task: [
+            read_label(
+                tasks[binding.task], binding, record, dataset.features, row, f"{place}, row {i}"
+            )
+            for i, (record, row) in enumerate(zip(records, rows, strict=True))
+        ]
+        for binding in bindings
+    }
+    return LabelledRows(encoder.encode(rows), references)
+
+
+def labelled_tasks(datasets: Sequence[LabelledRows]) -> set[str]:
+    """The tasks with at least one labelled row."""
+    return {
+        name
+        for rows in datasets
+        for name, references in rows.references.items()
+        if any(reference is not None for reference in references)
+    }
+
+
+def evaluate_rows(
+    predictor: Predictor,
+    datasets: Sequence[LabelledRows],
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+) -> dict[str, Any]:
+    """Metrics of each task over its labelled rows, and the mean of the primary ones.
+
+    With several processes each predicts its share of the rows, and all get the scores.
+
+    Args:
+        predictor: Of the model.
+        datasets: The rows of one split, by dataset.
+        rank: This process.
+        world_size: Number of processes.
+
+    Returns:
+        ``{task: {metric: value}, "mean": value}``; tasks without a labelled row are left out.
+    """
+    mine: list[tuple[str, Any, Any]] = []
+    for rows in datasets:
+        mine += _compared(predictor, rows, rank, world_size)
+    pairs = mine if world_size == 1 else gather_object(mine)
+    tasks: Mapping[str, Task] = predictor.model.tasks
+    scores: dict[str, Any] = {}
+    for name, task in tasks.items():
+        own = [(predicted, right) for other, predicted, right in pairs if other == name]
+        if own:
+            scores[name] = task.metrics([p for p, _ in own], [r for _, r in own])
+    primary = {name: tasks[name].primary for name in scores}
+    return {**scores, "mean": mean_score(scores, primary)}
+
+
+def _compared(
+    predictor: Predictor, rows: LabelledRows, rank: int, world_size: int
+) -> list[tuple[str, Any, Any]]:
+    """Task, predicted and right value of every label in this process's share of the rows."""
+    share = np.arange(rank, len(rows.encoded.rows), world_size)
+    columns = {name: column.take(share) for name, column in rows.encoded.columns.items()}
+    encoded = EncodedRows(
+        [rows.encoded.rows[i] for i in share], columns, rows.encoded.truncated[share]
+    )
+    if not len(share):
+        return []
+    decoded = predictor.decode(encoded, list(rows.references))
+    return [
+        (name, one.value, references[i])
+        for name, references in rows.references.items()
+        for i, one in zip(share, decoded[name], strict=True)
+        if references[i] is not None
+    ]

@@ -1,0 +1,145 @@
+"""The run folder: refused, begun, finished; a finished one is a model folder."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mtl_nlp.errors import DataError, UserError
+from mtl_nlp.plots import plot_draws, plot_losses, plot_metrics
+from mtl_nlp.recipe import Recipe
+from mtl_nlp.training.log import read_log
+
+CHECKPOINTS, LOG, METRICS, RECIPE, PLOTS = (
+    "checkpoints",
+    "log.jsonl",
+    "metrics.json",
+    "recipe.yaml",
+    "plots",
+)
+_HARMLESS = (
+    "output",
+    "hub.",
+    "training.trackers",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.early_stopping",
+    "training.micro_batch_size",
+)
+"""What may change between a run and its resumption, and leave the rest its meaning."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes:
+        path: The run folder, which loads with ``from_pretrained``.
+        metrics: ``{split: {task: {metric: value}, "mean": value}}``.
+    """
+
+    path: Path
+    metrics: dict[str, Any]
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: Where it is or will be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+        """Refuse a folder that must not be written to.
+
+        Raises:
+            UserError: If it holds a run and neither is wanted, holds other things, or would be
+                resumed under a recipe that changes what was done so far.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"output: {self.path} is a file; name a folder")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not (self.path / RECIPE).is_file():
+            raise UserError(
+                f"output: {self.path} is not empty and holds no run; name another folder with"
+                " output=…"
+            )
+        if resume:
+            before = Recipe.from_yaml(self.path / RECIPE)
+            changes = before.describe_difference(recipe)
+            if harmful := [line for line in changes if not line.startswith(_HARMLESS)]:
+                raise UserError(
+                    f"--resume: the recipe is not the one of {self.path}: {'; '.join(harmful)};"
+                    " resume with the same recipe, or start anew with --overwrite"
+                )
+        elif not overwrite:
+            raise UserError(
+                f"output: {self.path} holds a run; go on with --resume, replace it with"
+                " --overwrite, or name another folder with output=…"
+            )
+
+    def begin(self, recipe: Recipe, *, overwrite: bool) -> None:
+        """Make the folder, empty it of an old run if asked, and keep the recipe in it."""
+        if overwrite and (self.path / RECIPE).is_file():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        recipe.to_yaml(self.path / RECIPE)
+
+    def finished(self) -> Run | None:
+        """The run, if it is finished."""
+        try:
+            content = (self.path / METRICS).read_text(encoding="utf-8")
+        except OSError:
+            return None
+        return Run(self.path, json.loads(content))
+
+    def finish(
+        self,
+        best: Path,
+        metrics: Mapping[str, Any],
+        primary: Mapping[str, str],
+        best_step: int,
+        shares: Mapping[str, Any],
+    ) -> None:
+        """Put the selected model, plots and, last of all, the metrics in place.
+
+        Args:
+            best: Folder of the selected checkpoint.
+            metrics: The run's scores.
+            primary: Name of each task's primary metric.
+            best_step: The step of the selected checkpoint.
+            shares: Planned share of each dataset.
+        """
+        for file in sorted(best.iterdir()):
+            if file.name not in ("state.json", "optimizer.pt"):
+                _put(file, self.path / file.name)
+        self._plot(primary, best_step, {name: float(share) for name, share in shares.items()})
+        temporary = self.path / f".{METRICS}.tmp"
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(self.path / METRICS)
+
+    def _plot(
+        self, primary: Mapping[str, str], best_step: int, shares: Mapping[str, float]
+    ) -> None:
+        plots = self.path / PLOTS
+        plots.mkdir(exist_ok=True)
+        try:
+            records = read_log(self.path / LOG)
+        except DataError:
+            return  # a log that was lost or edited costs the pictures, not the model
+        plot_losses(records.steps, plots / "losses.png", tasks=list(primary))
+        plot_metrics(records.evaluations, plots / "metrics.png", dict(primary), best_step=best_step)
+        plot_draws(records.steps, plots / "draws.png", dict(shares))
+
+
+def _put(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(source, temporary)
+    temporary.replace(target)

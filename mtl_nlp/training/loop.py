@@ -1,0 +1,332 @@
+"""The training loop on Accelerate: whole steps, evaluations, checkpoints, and how it stops."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from transformers import PreTrainedTokenizerBase
+
+from mtl_nlp.data.collator import Collator
+from mtl_nlp.data.mixture import Mixture, StepPlan, micro_batches
+from mtl_nlp.data.prepare import EncodedSplit
+from mtl_nlp.errors import UserError
+from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.model.batch import Batch
+from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.recipe import Recipe
+from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
+from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
+from mtl_nlp.training.folder import CHECKPOINTS, LOG
+from mtl_nlp.training.interruption import Interruption, Stopped
+from mtl_nlp.training.log import RunLog, read_log
+from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
+from mtl_nlp.training.optimizer import build_optimizer, build_schedule
+from mtl_nlp.training.progress import TrainingProgress
+from mtl_nlp.training.selection import Selection, selection_score
+from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training draws from and is judged by.
+
+    Attributes:
+        train: Encoded training rows, by dataset.
+        datasets: The datasets of each task.
+        validation: Labelled rows, one entry per dataset.
+    """
+
+    train: Mapping[str, EncodedSplit]
+    datasets: Mapping[str, Sequence[str]]
+    validation: Sequence[LabelledRows]
+
+    @property
+    def lengths(self) -> dict[str, np.ndarray]:
+        """Sub-words of each training row, by dataset."""
+        return {name: split.lengths for name, split in self.train.items()}
+
+
+class TrainingLoop:
+    """Trains a model as a recipe says, in a run folder, from the start or from a checkpoint.
+
+    Args:
+        recipe: What to do.
+        model: With a head for every task.
+        tokenizer: Saved beside the model.
+        predictor: Of the same model, for evaluations.
+        data: What is learned and judged by.
+        accelerator: Devices, processes and precision.
+        folder: The run folder.
+        progress: What a person sees.
+        resume: The checkpoint to go on from, which the model was loaded from.
+        published: Called with a checkpoint's folder and step once it is whole.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: MultiTaskModel,
+        tokenizer: PreTrainedTokenizerBase,
+        predictor: Predictor,
+        data: TrainingData,
+        *,
+        accelerator: Accelerator,
+        folder: Path,
+        progress: TrainingProgress,
+        resume: Checkpoint | None = None,
+        published: Callable[[Path, int], None] | None = None,
+    ) -> None:
+        self.spec, self.recipe = recipe.training, recipe
+        self.model, self.tokenizer, self.predictor = model, tokenizer, predictor
+        self.data, self.lengths = data, data.lengths
+        self.accelerator, self.folder, self.progress = accelerator, folder, progress
+        self.published = published
+        self.rank, self.world_size = accelerator.process_index, accelerator.num_processes
+        if self.spec.batch_size < self.world_size:
+            raise UserError(
+                f"training.batch_size: {self.spec.batch_size} rows cannot be shared among"
+                f" {self.world_size} processes; use at least as many rows as processes"
+            )
+        self.steps = self.spec.steps(sum(len(split) for split in data.train.values()))
+        optimizer = build_optimizer(model, self.spec)
+        self.schedule = build_schedule(optimizer, self.spec, self.steps)
+        self.objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
+        self.collator = Collator(model.tasks, int(tokenizer.pad_token_id))
+        state = load_state(resume.path) if resume else None
+        if resume:
+            load_optimizer(resume.path, optimizer, self.schedule, accelerator.scaler)
+        self.done = state.step if state else 0
+        self.selection = state.selection if state else Selection()
+        self.rows = dict(state.rows) if state else dict.fromkeys(data.train, 0)
+        self.mixture = Mixture(
+            self.lengths,
+            batch_size=self.spec.batch_size,
+            strategy=recipe.sampling.strategy,
+            mix=recipe.sampling.mix,
+            seed=recipe.seed,
+            state=state.mixture if state else None,
+        )
+        every = recipe.evaluation.every
+        self.evaluate_every = self.mixture.steps_per_pass if every == "epoch" else int(every)
+
+    def run(self) -> Selection:
+        """Train to the end, or to an early stop; the best checkpoint is kept.
+
+        Raises:
+            Stopped: If a signal came; a checkpoint was written.
+            UserError: If a loss is not finite.
+        """
+        log = RunLog(self.folder / LOG) if self.accelerator.is_main_process else None
+        with contextlib.ExitStack() as stack:
+            if log is not None:
+                stack.enter_context(log)
+                log.truncate_after(self.done)
+            interruption = stack.enter_context(Interruption())
+            self._announce()
+            while self.done < self.steps and not self._exhausted():
+                plan = self.mixture.plan(self.done)
+                batches = self._batches(plan)
+                counts, tokens, signum = self._agree(batches, interruption.signum)
+                if signum:
+                    path = self._checkpoint()
+                    raise Stopped(signum, f"stopped at step {self.done}; checkpoint {path}")
+                record = self._step(plan, batches, counts)
+                self._tell(plan, {**record, "tokens": tokens}, log)
+                self._end_of_step(log)
+        return self.selection
+
+    def best_checkpoint(self) -> Path:
+        """The folder of the model that evaluated best."""
+        found = {c.step: c.path for c in checkpoints(self.folder / CHECKPOINTS)}
+        return found[self.selection.step]
+
+    def _announce(self) -> None:
+        planned = self.mixture.planned_draws(self.steps)
+        records = read_log(self.folder / LOG) if self.done else None
+        earlier = [
+            (r["step"], {t: s for t, s in r["evaluation"]["validation"].items() if t != "mean"})
+            for r in (records.evaluations if records else ())
+        ]
+        self.progress.start(self.steps, self.done, planned, done_rows=self.rows, earlier=earlier)
+
+    def _exhausted(self) -> bool:
+        patience = self.spec.early_stopping
+        return patience is not None and self.selection.since >= patience
+
+    def _batches(self, plan: StepPlan) -> list[Batch]:
+        """This process's pieces of a step, on its device; each has at least one row."""
+        pieces = micro_batches(
+            plan,
+            self.lengths,
+            self.spec.micro_batch_size,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+        return [
+            self.collator.batch([self.data.train[name].take(rows) for name, rows in piece.items()])
+            for piece in pieces
+            if piece
+        ]
+
+    def _agree(self, batches: Sequence[Batch], signum: int) -> tuple[dict[str, int], int, int]:
+        """Labelled items, tokens and signal of the whole step over all processes."""
+        counts = count_items(self.model.tasks, batches)
+        tokens = sum(batch.num_tokens for batch in batches)
+        if self.world_size == 1:
+            return counts, tokens, signum
+        mine = torch.tensor([*counts.values(), tokens], device=self.accelerator.device)
+        total = self.accelerator.reduce(mine, "sum").tolist()
+        signals = self.accelerator.gather(torch.tensor([signum], device=self.accelerator.device))
+        return dict(zip(counts, total[:-1], strict=True)), total[-1], int(signals.max())
+
+    def _step(
+        self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]
+    ) -> dict[str, Any]:
+        """One optimizer step; its line of the log without the tokens."""
+        began = time.monotonic()
+        self._seed(plan.step)
+        self.objective.train()
+        shares = row_shares(plan.counts, self.data.datasets)
+        factors = step_factors(self.model.tasks, counts, shares)
+        # Data-parallel gradients are means over the processes; the step's is their sum.
+        scaled = {name: factor * self.world_size for name, factor in factors.items()}
+        totals = dict.fromkeys(self.model.tasks, 0.0)
+        for i, batch in enumerate(batches):
+            last = i == len(batches) - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
+                loss, sums = self.objective(batch.to(self.accelerator.device), scaled)
+                self.accelerator.backward(loss)
+            for name, one in sums.items():
+                totals[name] += one.item()
+        means = self._means(totals, counts)
+        self._drop_idle_gradients(counts)
+        norm = self.accelerator.clip_grad_norm_(
+            self.objective.parameters(), self.spec.max_grad_norm
+        )
+        rate = self.schedule.get_last_lr()[0]
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        weights = {name: task.weight * shares[name] for name, task in self.model.tasks.items()}
+        return {
+            "step": plan.step + 1,
+            "loss": sum(weights[name] * mean for name, mean in means.items()),
+            "losses": means,
+            "grad_norm": float(norm),
+            "learning_rate": rate,
+            "rows": plan.counts,
+            "seconds": time.monotonic() - began,
+        }
+
+    def _seed(self, step: int) -> None:
+        """Give each step and process random numbers of its own, so that a resume repeats them."""
+        words = np.random.SeedSequence([self.recipe.seed, step, self.rank]).generate_state(2)
+        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+
+    def _means(self, totals: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
+        """Mean loss of each task that the step has labels of."""
+        if self.world_size > 1:
+            mine = torch.tensor(
+                list(totals.values()), device=self.accelerator.device, dtype=torch.float64
+            )
+            summed = self.accelerator.reduce(mine, "sum").tolist()
+            totals = dict(zip(totals, summed, strict=True))
+        means = {name: total / counts[name] for name, total in totals.items() if counts[name]}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise UserError(
+                    f"training: the loss of task {name!r} is {mean} at step {self.done + 1};"
+                    " lower training.learning_rate or use training.precision=fp32, then go on"
+                    " from the last checkpoint with --resume"
+                )
+        return means
+
+    def _drop_idle_gradients(self, counts: Mapping[str, int]) -> None:
+        """A head without a label in the step must not move, by weight decay or momentum."""
+        for name, count in counts.items():
+            if not count:
+                for parameter in self.model.heads[name].parameters():
+                    parameter.grad = None
+
+    def _tell(self, plan: StepPlan, record: dict[str, Any], log: RunLog | None) -> None:
+        self.done += 1
+        for name, rows in plan.counts.items():
+            self.rows[name] += rows
+        for name, number in plan.restarts.items():
+            if number & (number - 1) == 0:  # passes 1, 2, 4 … : small sets start often
+                self.progress.say(
+                    f"dataset {name!r} starts again, reshuffled: pass {number + 1} at step"
+                    f" {self.done}"
+                )
+        self.progress.step(record["losses"], record["tokens"], plan.counts)
+        if log is not None:
+            log.write(record)
+        if self.spec.trackers:
+            losses = {f"loss/{name}": loss for name, loss in record["losses"].items()}
+            rest = {key: record[key] for key in ("loss", "grad_norm", "learning_rate")}
+            self.accelerator.log({**rest, **losses}, step=self.done)
+
+    def _end_of_step(self, log: RunLog | None) -> None:
+        last = self.done == self.steps
+        due = self.done % self.evaluate_every == 0 or last
+        improved = self._evaluate(log) if due else False
+        every = self.spec.checkpoint_every
+        if improved or (due if every is None else self.done % every == 0):
+            self._checkpoint()
+
+    def _evaluate(self, log: RunLog | None) -> bool:
+        """Score the model on validation; whether it is the best so far."""
+        scores = evaluate_rows(
+            self.predictor, self.data.validation, rank=self.rank, world_size=self.world_size
+        )
+        scores = broadcast_object_list([scores])[0]
+        primary = {name: self.model.tasks[name].primary for name in scores if name != "mean"}
+        tasks = {name: scores[name] for name in primary}
+        score = selection_score(self.recipe.evaluation.select, tasks, primary)
+        self.selection = self.selection.after(score, self.done)
+        best = self.selection.step == self.done
+        self.progress.evaluation(
+            self.done, tasks, primary, scores["mean"], best, self.selection.step
+        )
+        if log is not None:
+            log.write({"step": self.done, "evaluation": {"validation": scores}})
+        if self.spec.trackers:
+            values = {f"{name}/{primary[name]}": tasks[name][primary[name]] for name in tasks}
+            self.accelerator.log({**values, "mean": scores["mean"]}, step=self.done)
+        return best
+
+    def _checkpoint(self) -> Path:
+        """Write where the training stands; old checkpoints make room, the best one stays."""
+        folder = self.folder / CHECKPOINTS
+        path = folder / f"step-{self.done:06d}"
+        if self.accelerator.is_main_process:
+            path = write_checkpoint(folder, self.done, self._fill)
+            newest = checkpoints(folder)[-self.spec.keep_checkpoints :]
+            best = {load_state(one.path).selection.step for one in newest}
+            rotate(folder, self.spec.keep_checkpoints, best)
+            if self.published is not None:
+                self.published(path, self.done)
+        self.accelerator.wait_for_everyone()
+        return path
+
+    def _fill(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        state = TrainingState(
+            self.done, self.mixture.state(self.done), self.selection, dict(self.rows)
+        )
+        save_state(
+            folder,
+            state,
+            self.optimizer.optimizer,
+            self.schedule,
+            self.accelerator.scaler,
+        )

@@ -1,0 +1,88 @@
+"""What a checkpoint holds beside the model: all that a bit-identical continuation needs."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from mtl_nlp.errors import ModelError
+from mtl_nlp.training.selection import Selection
+
+_STATE, _OPTIMIZER = "state.json", "optimizer.pt"
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands after some optimizer steps.
+
+    Random numbers need no state: each step seeds its own.
+
+    Attributes:
+        step: Steps done.
+        mixture: As `Mixture.state` gives it for the next step.
+        selection: The best evaluation so far.
+        rows: Rows drawn from each dataset.
+    """
+
+    step: int
+    mixture: dict[str, Any]
+    selection: Selection
+    rows: dict[str, int]
+
+
+def save_state(
+    folder: Path,
+    state: TrainingState,
+    optimizer: Optimizer,
+    schedule: LambdaLR,
+    scaler: torch.amp.GradScaler | None,
+) -> None:
+    """Write the state beside a checkpoint's model."""
+    (folder / _STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
+    torch.save(
+        {
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        },
+        folder / _OPTIMIZER,
+    )
+
+
+def load_state(folder: Path) -> TrainingState:
+    """The state that a checkpoint holds.
+
+    Raises:
+        ModelError: If it cannot be read.
+    """
+    try:
+        content = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        return TrainingState(
+            content["step"],
+            content["mixture"],
+            Selection(**content["selection"]),
+            content["rows"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"checkpoint {folder}: {_STATE} cannot be read ({error}); delete this folder to resume"
+            " from the checkpoint before it"
+        ) from error
+
+
+def load_optimizer(
+    folder: Path,
+    optimizer: Optimizer,
+    schedule: LambdaLR,
+    scaler: torch.amp.GradScaler | None,
+) -> None:
+    """Put optimizer, schedule and gradient scaler where they stood at a checkpoint."""
+    content = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
+    optimizer.load_state_dict(content["optimizer"])
+    schedule.load_state_dict(content["schedule"])
+    if scaler is not None:
+        scaler.load_state_dict(content["scaler"])
