@@ -92,6 +92,7 @@ def train_and_score(arguments: argparse.Namespace, task: stock.StockTask) -> dic
         start = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - start
+    trainer.compute_metrics = None  # it scores validation rows
     outcome = trainer.predict(test.encoded)
     return {
         "test": score(task, test, names, EvalPrediction(outcome.predictions, outcome.label_ids)),
