@@ -1,0 +1,400 @@
+"""A recipe becomes objects: check it, train it, evaluate a model on it."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.tracking import get_available_trackers
+from accelerate.utils import DistributedDataParallelKwargs
+from datasets import Dataset
+from rich.console import Console
+from transformers.utils import logging as transformers_logging
+
+from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks
+from mtl_nlp.data.doctor import Examination, examine
+from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.data.loading import load_splits
+from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.data.prepare import EncodedSplit, prepare_split
+from mtl_nlp.errors import HubError, RecipeError, UserError
+from mtl_nlp.hub.card import write_card
+from mtl_nlp.hub.publish import push_folder
+from mtl_nlp.inference.pipeline import pipeline
+from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.model.configuration import MultiTaskConfig
+from mtl_nlp.model.loading import load_model, load_tokenizer
+from mtl_nlp.model.modeling import MultiTaskModel, load_encoder_config, resolve_encoder
+from mtl_nlp.recipe import Recipe, check_files
+from mtl_nlp.tables import metrics_table
+from mtl_nlp.tasks.base import Task
+from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, clean_torn
+from mtl_nlp.training.evaluation import (
+    LabelledRows,
+    evaluate_rows,
+    labelled_rows,
+    labelled_tasks,
+)
+from mtl_nlp.training.folder import CHECKPOINTS, Run, RunFolder
+from mtl_nlp.training.loop import TrainingData, TrainingLoop
+from mtl_nlp.training.precision import choose_precision
+from mtl_nlp.training.progress import TrainingProgress
+from mtl_nlp.training.selection import check_evaluated, check_selection
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with its data read, its tasks learned and its training rows encoded.
+
+    Attributes:
+        recipe: What was asked for.
+        encoder: Makes sub-words.
+        tasks: By name, with their labels.
+        bindings: Where each task finds its labels.
+        splits: By dataset and split.
+        train: Encoded training rows, by dataset.
+        notes: What a user should know, such as rows held out.
+    """
+
+    recipe: Recipe
+    encoder: RowEncoder
+    tasks: Mapping[str, Task]
+    bindings: Sequence[Binding]
+    splits: Mapping[str, Mapping[str, Dataset]]
+    train: Mapping[str, EncodedSplit]
+    notes: Sequence[str]
+
+    def labelled(self, split: str) -> list[LabelledRows]:
+        """The rows of one split, one entry per dataset that has it."""
+        return [
+            labelled_rows(
+                splits[split],
+                place=f"dataset {name!r}, split {split}",
+                spec=self.recipe.datasets[name],
+                encoder=_joined(self.encoder, self.recipe, name),
+                tasks=self.tasks,
+                bindings=[b for b in self.bindings if b.dataset == name],
+            )
+            for name, splits in self.splits.items()
+            if split in splits
+        ]
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read, check and encode what a recipe names; no encoder weights are loaded.
+
+    Raises:
+        UserError: If the recipe or the data is wrong.
+    """
+    check_files(recipe)
+    tasks, bindings = bind_tasks(recipe)
+    check_selection(recipe.evaluation.select, tasks)
+    notes: list[str] = []
+    splits = {
+        name: load_splits(name, spec, seed=recipe.seed, say=notes)
+        for name, spec in recipe.datasets.items()
+    }
+    tasks = learn_tasks(tasks, bindings, splits)
+    encoder = RowEncoder(load_tokenizer(resolve_encoder(recipe.encoder)), recipe.max_length)
+    train = {}
+    for name, spec in recipe.datasets.items():
+        own = [b for b in bindings if b.dataset == name]
+        train[name] = prepare_split(
+            splits[name]["train"],
+            place=f"dataset {name!r}, split train",
+            spec=spec,
+            encoder=_joined(encoder, recipe, name),
+            tasks=[tasks[b.task] for b in own],
+            bindings=own,
+        )
+    return Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
+
+
+def check(recipe: Recipe) -> dict[str, Any]:
+    """What training a recipe would do, and what is doubtful about its data.
+
+    Returns:
+        ``datasets``, ``tasks``, ``steps``, ``parameters`` and ``warnings``, as JSON values.
+
+    Raises:
+        UserError: If the recipe or the data is wrong.
+    """
+    prepared = prepare(recipe)
+    found: Examination = examine(
+        recipe,
+        prepared.splits,
+        prepared.tasks,
+        prepared.bindings,
+        prepared.encoder,
+        prepared.train,
+    )
+    mixture = _mixture(prepared)
+    report = found.as_dict()
+    for name, share in mixture.shares.items():
+        report["datasets"][name]["share"] = float(share)
+    return {
+        "datasets": report["datasets"],
+        "tasks": report["tasks"],
+        "steps": recipe.training.steps(sum(len(split) for split in prepared.train.values())),
+        "parameters": _count_parameters(prepared),
+        "warnings": [*prepared.notes, *report["warnings"]],
+    }
+
+
+def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> Run:
+    """Train, evaluate, and leave a run folder that is a model folder.
+
+    Args:
+        recipe: What to do; ``recipe.output`` is the run folder.
+        resume: Go on from the newest whole checkpoint of a run in that folder.
+        overwrite: Replace a run in that folder.
+
+    Raises:
+        UserError: If the recipe or data is wrong, the folder holds a run, or the Hub refuses.
+        Stopped: If a signal came; a checkpoint was written.
+    """
+    _check_trackers(recipe.training.trackers)
+    _quiet_libraries()
+    recipe = recipe.resolved()
+    folder = RunFolder(Path(recipe.output))
+    folder.check(recipe, resume=resume, overwrite=overwrite)
+    if resume and (finished := folder.finished()):
+        return finished
+    accelerator = _accelerator(recipe)
+    main = accelerator.is_main_process
+    progress = TrainingProgress(None if main else Console(quiet=True))
+    with accelerator.main_process_first():
+        prepared = prepare(recipe)
+    for note in prepared.notes:
+        progress.say(note)
+    if main:
+        folder.begin(recipe, overwrite=overwrite)
+    accelerator.wait_for_everyone()
+    start = _newest_checkpoint(folder.path, progress) if resume else None
+    model = _model(prepared, start)
+    predictor = _predictor(model, prepared)
+    # Read before training, so that a bad row is found now.
+    judged = {split: prepared.labelled(split) for split in ("validation", "test")}
+    check_evaluated(recipe.evaluation.select, labelled_tasks(judged["validation"]))
+    data = TrainingData(
+        prepared.train,
+        {t: [b.dataset for b in prepared.bindings if b.task == t] for t in prepared.tasks},
+        judged["validation"],
+    )
+    loop = TrainingLoop(
+        recipe,
+        model,
+        prepared.encoder.tokenizer,
+        predictor,
+        data,
+        accelerator=accelerator,
+        folder=folder.path,
+        progress=progress,
+        resume=start,
+        published=_publisher(recipe, progress),
+    )
+    with progress:
+        loop.run()
+    best = loop.best_checkpoint()
+    model.load_state_dict(MultiTaskModel.from_pretrained(best).state_dict())
+    metrics = {
+        split: evaluate_rows(
+            predictor, rows, rank=accelerator.process_index, world_size=accelerator.num_processes
+        )
+        for split, rows in judged.items()
+        if rows
+    }
+    accelerator.end_training()
+    run = Run(folder.path, metrics)
+    if main:
+        primary = {name: task.primary for name, task in prepared.tasks.items()}
+        folder.finish(best, metrics, primary, loop.selection.step, loop.mixture.shares)
+        for problem in write_card(folder.path, overwrite=True).problems:
+            progress.say(f"model card: {problem}")
+        if recipe.hub.repo_id and recipe.hub.push != "never":
+            pushed = push_folder(folder.path, recipe.hub.repo_id, private=recipe.hub.private)
+            progress.say(f"published: {pushed.url}")
+    return run
+
+
+def evaluate(
+    model: str | os.PathLike[str], recipe: Recipe, *, split: str = "test"
+) -> dict[str, Any]:
+    """The recipe's metrics of a saved model.
+
+    Args:
+        model: Folder or Hub id.
+        recipe: Its datasets and tasks; each task must be one of the model's, of the same type.
+        split: ``train``, ``validation`` or ``test``.
+
+    Returns:
+        ``{split: {task: {metric: value}, "mean": value}}``.
+
+    Raises:
+        UserError: If model, recipe or data are wrong, or no dataset has the split.
+    """
+    _quiet_libraries()
+    check_files(recipe)
+    wanted, bindings = bind_tasks(recipe)
+    loaded = pipeline(model)
+    predictor = loaded.predictor
+    for name, task in wanted.items():
+        own = predictor.model.tasks.get(name)
+        if own is None or own.type != task.type:
+            has = ", ".join(f"{n} ({t.type})" for n, t in predictor.model.tasks.items())
+            raise RecipeError(f"tasks.{name}: the model has no {task.type} of that name, but {has}")
+    rows = []
+    for name, spec in recipe.datasets.items():
+        splits = load_splits(name, spec, seed=recipe.seed)
+        if split in splits:
+            own_bindings = [b for b in bindings if b.dataset == name]
+            for binding in own_bindings:
+                binding.check(split, splits[split])
+            rows.append(
+                labelled_rows(
+                    splits[split],
+                    place=f"dataset {name!r}, split {split}",
+                    spec=spec,
+                    encoder=replace(predictor.encoder, join=spec.join),
+                    tasks=predictor.model.tasks,
+                    bindings=own_bindings,
+                )
+            )
+    if not rows:
+        raise RecipeError(f"datasets: none of the recipe's datasets has the split {split!r}")
+    return {split: evaluate_rows(predictor, rows)}
+
+
+def run_script(recipe: Recipe) -> Run:
+    """Train a recipe that is written in Python, under the command line's ``key=value`` words.
+
+    Also understands ``--resume`` and ``--overwrite``; a mistake ends with status 2.
+    """
+    words = sys.argv[1:]
+    flags = [word for word in words if word in ("--resume", "--overwrite")]
+    try:
+        run = train(
+            recipe.with_overrides([word for word in words if word not in flags]),
+            resume="--resume" in flags,
+            overwrite="--overwrite" in flags,
+        )
+    except UserError as error:
+        sys.exit(_told(error))
+    Console().print(metrics_table(run.metrics))
+    return run
+
+
+def _told(error: UserError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:
+    return replace(encoder, join=recipe.datasets[dataset].join)
+
+
+def _mixture(prepared: Prepared) -> Mixture:
+    recipe = prepared.recipe
+    return Mixture(
+        {name: split.lengths for name, split in prepared.train.items()},
+        batch_size=recipe.training.batch_size,
+        strategy=recipe.sampling.strategy,
+        mix=recipe.sampling.mix,
+        seed=recipe.seed,
+    )
+
+
+def _count_parameters(prepared: Prepared) -> dict[str, Any]:
+    """Parameters of encoder and heads, counted without making them."""
+    config = MultiTaskConfig(encoder_config=load_encoder_config(prepared.recipe.encoder))
+    for task in prepared.tasks.values():
+        config.set_task(task)
+    with torch.device("meta"):
+        model = MultiTaskModel(config)
+    return {
+        "encoder": sum(p.numel() for p in model.encoder.parameters()),
+        "heads": {
+            name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
+        },
+    }
+
+
+def _accelerator(recipe: Recipe) -> Accelerator:
+    cpu = not torch.accelerator.is_available()
+    state = PartialState(cpu=cpu)
+    accelerator = Accelerator(
+        cpu=cpu,
+        mixed_precision=choose_precision(recipe.training.precision, state.device),
+        log_with=list(recipe.training.trackers) or None,
+        project_dir=recipe.output,
+        kwargs_handlers=[
+            # A step need not use every head.
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+        ],
+    )
+    if recipe.training.trackers:
+        accelerator.init_trackers("mtl_nlp")
+    return accelerator
+
+
+def _check_trackers(trackers: Sequence[str]) -> None:
+    available = [str(tracker) for tracker in get_available_trackers()]
+    for tracker in trackers:
+        if tracker not in available:
+            raise RecipeError(
+                f"training.trackers: {tracker!r} is not installed or not one of Accelerate's;"
+                f" installed are {', '.join(available) or 'none'}"
+            )
+
+
+def _newest_checkpoint(folder: Path, progress: TrainingProgress) -> Checkpoint | None:
+    clean_torn(folder / CHECKPOINTS)
+    found = checkpoints(folder / CHECKPOINTS)
+    if not found:
+        progress.say("no checkpoint to resume from: starting afresh")
+        return None
+    progress.say(f"going on from checkpoint {found[-1].path.name}")
+    return found[-1]
+
+
+def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
+    if start is not None:
+        return load_model(start.path)
+    recipe = prepared.recipe
+    torch.manual_seed(recipe.seed)
+    model = MultiTaskModel.from_encoder(
+        resolve_encoder(recipe.encoder), {}, dropout=recipe.dropout, max_length=recipe.max_length
+    )
+    joins = [spec.join for spec in recipe.datasets.values() if spec.tokens is not None]
+    model.config.join = joins[0] if joins else model.config.join
+    for task in prepared.tasks.values():
+        model.set_head(task)
+    return model
+
+
+def _predictor(model: MultiTaskModel, prepared: Prepared) -> Predictor:
+    return Predictor(model, prepared.encoder, prepared.recipe.training.micro_batch_size)
+
+
+def _publisher(recipe: Recipe, progress: TrainingProgress) -> Any:
+    """Publishes checkpoints as they come, where the recipe wants that; a failure is only told."""
+    repo_id = recipe.hub.repo_id
+    if repo_id is None or recipe.hub.push != "checkpoint":
+        return None
+
+    def publish(folder: Path, step: int) -> None:
+        try:
+            push_folder(folder, repo_id, private=recipe.hub.private, message=f"Step {step}")
+        except HubError as error:
+            progress.say(f"this checkpoint was not published: {error}")
+
+    return publish
+
+
+def _quiet_libraries() -> None:
+    """One progress bar is enough."""
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,69 @@
+"""Every recipe that ships runs, on a tiny encoder and a handful of rows."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from mtl_nlp import Recipe, check, train
+from tests.tiny import tiny_encoder
+
+ROOT = Path(__file__).parent.parent
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+SPLITS = ("train", "validation", "test")
+SENTENCES = [
+    (["i", "liked", "the", "film"], ["O", "O", "O", "O"], "positive"),
+    (["nina", "left", "oslo", "early"], ["B-person", "O", "B-location", "O"], "negative"),
+    (["new", "york", "was", "great"], ["B-location", "I-location", "O", "O"], "positive"),
+    (["a", "dull", "story"], ["O", "O", "O"], "negative"),
+]
+
+
+def local_files(folder: Path, columns: dict[str, str]) -> str:
+    """Files of the bundled sentences under a recipe's column names, as YAML flow."""
+    for split in SPLITS:
+        with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+            for tokens, tags, label in SENTENCES * 3:
+                values = {"text": " ".join(tokens), "tokens": tokens, "tags": tags, "label": label}
+                row = {column: values[kind] for column, kind in columns.items()}
+                file.write(json.dumps(row) + "\n")
+    return json.dumps({split: str(folder / f"{split}.jsonl") for split in SPLITS})
+
+
+def overrides(folder: Path, recipe: str) -> list[str]:
+    words = [f"encoder={tiny_encoder(folder / 'encoder')}", f"output={folder / 'run'}"]
+    if recipe == "intent_slots":
+        files = local_files(folder, {"tokens": "tokens", "tags": "tags", "intent": "label"})
+        return [*words, f"datasets.snips.data_files={files}"]
+    columns = {"text": "text", "tokens": "tokens", "label_text": "label", "ner_tags": "tags"}
+    files = local_files(folder, columns)
+    return [
+        *words,
+        f"datasets.sst2={{path: json, data_files: {files}, text: text}}",
+        f"datasets.wnut17={{path: json, data_files: {files}, tokens: tokens}}",
+    ]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_yaml_recipe_trains(path: Path, tmp_path: Path) -> None:
+    recipe = Recipe.from_yaml(path, [*overrides(tmp_path, path.stem), "training.max_steps=2"])
+    assert check(recipe)["steps"] == 2
+    run = train(recipe)
+    assert set(run.metrics["test"]) == {*recipe.tasks, "mean"}
+
+
+def test_every_yaml_recipe_is_tested() -> None:
+    assert {path.stem for path in RECIPES} == {"intent_slots", "sentiment_ner"}
+
+
+def test_quickstart_script_trains_and_predicts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = tiny_encoder(tmp_path / "encoder")
+    words = [f"encoder={encoder}", f"output={tmp_path / 'run'}", "training.max_steps=2"]
+    monkeypatch.setattr("sys.argv", ["quickstart.py", *words])
+    runpy.run_path(str(ROOT / "recipes" / "quickstart.py"), run_name="__main__")
+    out = capsys.readouterr().out
+    assert "accuracy" in out
+    assert out.count("sentiment: {'label':") == 3
