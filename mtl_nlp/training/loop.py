@@ -132,6 +132,7 @@ class TrainingLoop:
             interruption = stack.enter_context(Interruption())
             self._announce()
             while self.done < self.steps and not self._exhausted():
+                began = time.monotonic()
                 plan = self.mixture.plan(self.done)
                 batches = self._batches(plan)
                 counts, tokens, signum = self._agree(batches, interruption.signum)
@@ -139,7 +140,8 @@ class TrainingLoop:
                     path = self._checkpoint()
                     raise Stopped(signum, f"stopped at step {self.done}; checkpoint {path}")
                 record = self._step(plan, batches, counts)
-                self._tell(plan, {**record, "tokens": tokens}, log)
+                seconds = time.monotonic() - began
+                self._tell(plan, {**record, "tokens": tokens, "seconds": seconds}, log)
                 self._end_of_step(log)
         return self.selection
 
@@ -190,8 +192,7 @@ class TrainingLoop:
     def _step(
         self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]
     ) -> dict[str, Any]:
-        """One optimizer step; its line of the log without the tokens."""
-        began = time.monotonic()
+        """One optimizer step; its line of the log but for tokens and seconds."""
         self._seed(plan.step)
         self.objective.train()
         shares = row_shares(plan.counts, self.data.datasets)
@@ -223,7 +224,6 @@ class TrainingLoop:
             "grad_norm": float(norm),
             "learning_rate": rate,
             "rows": plan.counts,
-            "seconds": time.monotonic() - began,
         }
 
     def _seed(self, step: int) -> None:
