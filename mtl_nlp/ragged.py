@@ -35,6 +35,11 @@ class Ragged:
         flat = [np.asarray(row, dtype=np.int64) for row in lists]
         return cls(np.concatenate(flat) if flat else np.empty(0, dtype=np.int64), lengths)
 
+    def to_arrow(self) -> pa.Array:
+        """The lists as an Arrow list column."""
+        ends = np.cumsum(self.lengths, dtype=np.int32)
+        return pa.ListArray.from_arrays(np.concatenate([np.zeros(1, np.int32), ends]), self.values)
+
     @classmethod
     def concatenate(cls, parts: Sequence["Ragged"]) -> "Ragged":
         """The lists of all parts, one part after the other."""

@@ -58,6 +58,10 @@ class Row:
         return len(self.words) + (len(self.pair) if self.pair else 0)
 
 
+_NO_WORDS = Words("", np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+_IS_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])  # no white space lies beyond
+
+
 def split_words(text: str, pattern: str = WORD_PATTERN) -> Words:
     """The words of raw text, found by ``pattern``."""
     spans = [match.span() for match in re.finditer(pattern, text)]
@@ -72,51 +76,75 @@ def join_words(tokens: Sequence[str], join: str = " ") -> Words:
     return Words(join.join(tokens), ends - lengths, ends)
 
 
-def token_words(offsets: np.ndarray, segments: np.ndarray, row: Row) -> np.ndarray:
+def token_words(
+    offsets: np.ndarray, segments: np.ndarray, lengths: np.ndarray, rows: Sequence[Row]
+) -> np.ndarray:
     """The word that each sub-word belongs to: the one its first visible character stands in.
 
     Args:
-        offsets: Characters of each sub-word in its string, end exclusive, (seq_len, 2).
+        offsets: Characters of each sub-word in its string, end exclusive, row after row,
+            (num_subwords, 2).
         segments: 0 where the sub-word comes from the text, 1 from the pair, -1 for special
-            tokens, (seq_len,).
-        row: The strings that were encoded.
+            tokens, (num_subwords,).
+        lengths: How many sub-words each row has, (rows,).
+        rows: The strings that were encoded.
 
     Returns:
-        Word numbers (seq_len,), -1 for sub-words of no word.
+        Number of the word within its row, (num_subwords,); -1 for sub-words of no word.
     """
     found = np.full(len(offsets), -1, dtype=np.int32)
-    number = 0
-    for segment, words in enumerate((row.words, row.pair)):
-        if words is None or not len(words):
-            continue
+    row_of = np.repeat(np.arange(len(rows)), lengths)
+    texts = [row.words for row in rows]
+    pairs = [_NO_WORDS if row.pair is None else row.pair for row in rows]
+    before_pair = np.array([len(words) for words in texts], dtype=np.int64)
+    for segment, strings, before in ((0, texts, 0 * before_pair), (1, pairs, before_pair)):
         here = np.flatnonzero(segments == segment)
-        start = _skip_spaces(words.text, offsets[here])
+        if not len(here):
+            continue
+        # All strings are laid end to end, a space after each, so that one search does for them all.
+        visible, first = _visible_characters([words.text for words in strings])
+        base = first[row_of[here]]
+        end = base + offsets[here, 1]
+        start = np.minimum(visible[base + offsets[here, 0]], end)
+        counts = np.array([len(words) for words in strings], dtype=np.int64)
+        shift = np.repeat(first, counts)
+        starts = np.concatenate([words.starts for words in strings]) + shift
+        ends = np.concatenate([words.ends for words in strings]) + shift
         # Words without a character would hide the word that starts where they stand.
-        real = np.flatnonzero(words.ends > words.starts)
-        nearest = np.searchsorted(words.starts[real], start, side="right") - 1
-        inside = (nearest >= 0) & (offsets[here, 1] > start)
-        word = real[np.maximum(nearest, 0)] if len(real) else nearest
-        inside &= start < words.ends[word] if len(real) else False
-        found[here[inside]] = word[inside] + number
-        number += len(words)
+        real = np.flatnonzero(ends > starts)
+        if not len(real):
+            continue
+        nearest = np.searchsorted(starts[real], start, side="right") - 1
+        word = real[np.maximum(nearest, 0)]
+        inside = (nearest >= 0) & (start < end) & (start < ends[word])
+        number = before - (np.cumsum(counts) - counts)  # of word 0 of the row, in all the words
+        found[here[inside]] = (word + number[row_of[here]])[inside]
     return found
 
 
 def first_subwords(words: np.ndarray) -> np.ndarray:
-    """True where a sub-word is the first of its word, (seq_len,)."""
+    """True where a sub-word is the first of its word, (seq_len,).
+
+    Within one row the numbers rise; a given word that holds white space may have a -1 inside.
+    """
     first = words >= 0
-    first[1:] &= words[1:] != words[:-1]
+    first[1:] &= words[1:] > np.maximum.accumulate(words)[:-1]
     return first
 
 
-def _skip_spaces(text: str, offsets: np.ndarray) -> np.ndarray:
-    """Starts moved past white space, which some tokenizers count as part of the sub-word."""
-    starts = offsets[:, 0].copy()
-    for i, (start, end) in enumerate(offsets):
-        while start < end and text[start].isspace():
-            start += 1
-        starts[i] = start
-    return starts
+def _visible_characters(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Where to go from each character to meet one that is no white space, and where texts begin.
+
+    Some tokenizers count the white space before a word as part of its first sub-word. Places are
+    characters of the texts laid end to end with a space after each, (num_characters,), (texts,).
+    """
+    laid = " ".join([*texts, ""])
+    codes = np.frombuffer(laid.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    space = _IS_SPACE[np.minimum(codes, len(_IS_SPACE) - 1)]
+    places = np.where(space, len(codes), np.arange(len(codes)))
+    visible: np.ndarray = np.minimum.accumulate(places[::-1])[::-1]
+    lengths = np.array([len(text) + 1 for text in texts], dtype=np.int64)
+    return visible, np.cumsum(lengths) - lengths
 
 
 def overlap(spans: Sequence[tuple[int, int]]) -> tuple[int, int] | None:

@@ -12,6 +12,8 @@ from mtl_nlp.recipe import DatasetSpec, Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
 from mtl_nlp.tasks.base import Fields, Task, options_of
 
+_ROWS_AT_ONCE = 1000
+
 
 @dataclass(frozen=True)
 class Binding:
@@ -59,8 +61,16 @@ class Binding:
     def column(self, dataset: Dataset) -> Iterator[Fields]:
         """The fields of every row."""
         narrow = dataset.select_columns(list(dict.fromkeys(self.columns.values())))
-        for record in narrow:
-            yield self.fields(record, dataset.features)
+        features = dataset.features  # copied anew whenever it is asked for
+        for record in records(narrow):
+            yield self.fields(record, features)
+
+
+def records(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """The rows of a split, read many at a time."""
+    for columns in dataset.iter(batch_size=_ROWS_AT_ONCE):
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, values, strict=True))
 
 
 def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
@@ -126,13 +136,38 @@ def learn_tasks(
                 binding.check(split, dataset)
         given = [b.class_names(splits[b.dataset]["train"].features) for b in own]
         names = [n for names in given if names for n in names] if all(given) else None
-        rows = (f for b in own for f in b.column(splits[b.dataset]["train"]))
+        rows = _TrainingRows(own, splits)
         try:
             learned[name] = task.learn(rows, list(dict.fromkeys(names)) if names else None)
         except (ValueError, TypeError, KeyError) as error:
-            place = ", ".join(repr(b.dataset) for b in own)
-            raise DataError(f"task {name!r}, dataset {place}, split train: {error}") from error
+            raise DataError(f"{rows.place}: task {name!r}: {error}") from error
     return learned
+
+
+class _TrainingRows:
+    """The label columns of a task's training rows; knows which row it has come to."""
+
+    def __init__(
+        self, bindings: Sequence[Binding], splits: Mapping[str, Mapping[str, Dataset]]
+    ) -> None:
+        self._bindings, self._splits = bindings, splits
+        self._here: tuple[Binding, int] | None = None
+
+    def __iter__(self) -> Iterator[Fields]:
+        for binding in self._bindings:
+            for row, fields in enumerate(binding.column(self._splits[binding.dataset]["train"])):
+                self._here = binding, row
+                yield fields
+        self._here = None
+
+    @property
+    def place(self) -> str:
+        """The row, or all the datasets where the rows are not being gone through."""
+        if self._here is None:
+            return f"dataset {', '.join(repr(b.dataset) for b in self._bindings)}, split train"
+        binding, row = self._here
+        columns = ", ".join(binding.columns.values())
+        return f"dataset {binding.dataset!r}, split train, row {row}, column {columns}"
 
 
 def _inputs(recipe: Recipe, spec: TaskSpec, where: str) -> tuple[str, ...]:
@@ -164,15 +199,19 @@ def _column(column: Any, dataset: str, where: str) -> str:
 
 
 def _class_names(feature: Any) -> list[str] | None:
-    while isinstance(feature, ListFeature):
-        feature = feature.feature
-    return list(feature.names) if isinstance(feature, ClassLabel) else None
+    """Names of a class, also in lists and as the ``label`` of records."""
+    while isinstance(feature, ListFeature | dict):
+        feature = feature.get("label") if isinstance(feature, dict) else feature.feature
+    names: list[str] | None = feature.names if isinstance(feature, ClassLabel) else None
+    return names
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:
-    """Class numbers, also in lists, as names; -1, which marks no label, as None."""
+    """Class numbers, also in lists and records, as names; -1, which marks no label, as None."""
     if isinstance(value, list):
         return [_named(item, names) for item in value]
+    if isinstance(value, dict):
+        return {**value, "label": _named(value["label"], names)}
     return None if value is None or value < 0 else names[value]
 
 

@@ -1,7 +1,11 @@
 """Texts become rows of sub-words; every sub-word knows its word."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -84,7 +88,9 @@ class RowEncoder:
         if pairs and len(pairs) < len(rows):
             raise ValueError("either all rows are pairs of texts or none is")
         if not rows:
-            return EncodedRows(rows, self._columns([], []), np.zeros(0, dtype=bool))
+            return EncodedRows(
+                rows, self._columns({}, Ragged.from_lists([])), np.zeros(0, dtype=bool)
+            )
         encoded = self.tokenizer(
             texts,
             pairs or None,
@@ -93,19 +99,43 @@ class RowEncoder:
             return_offsets_mapping=True,
             return_attention_mask=False,
         )
-        words = []
-        for i, row in enumerate(rows):
-            segments = [-1 if s is None else s for s in encoded.sequence_ids(i)]
-            offsets = np.array(encoded["offset_mapping"][i]).reshape(-1, 2)
-            words.append(token_words(offsets, np.array(segments), row))
+        lengths = np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+        flat = chain.from_iterable(chain.from_iterable(encoded["offset_mapping"]))
+        offsets = np.fromiter(flat, dtype=np.int64, count=2 * lengths.sum()).reshape(-1, 2)
+        if pairs:
+            parts = chain.from_iterable(encoded.sequence_ids(i) for i in range(len(rows)))
+            segments = np.array([-1 if part is None else part for part in parts])
+        else:  # special tokens need no telling apart: they have no characters
+            segments = np.zeros(lengths.sum(), dtype=np.int64)
+        words = Ragged(token_words(offsets, segments, lengths, rows), lengths)
         truncated = np.array([bool(one.overflowing) for one in encoded.encodings or ()])
         return EncodedRows(rows, self._columns(encoded, words), truncated)
 
-    def _columns(self, encoded: Any, words: Sequence[np.ndarray]) -> dict[str, Ragged]:
-        columns = {"words": Ragged.from_lists(words)}
+    def full_lengths(self, rows: Sequence[Row]) -> np.ndarray:
+        """Sub-words that rows have when nothing is cut, (n,)."""
+        encoded = self.tokenizer(
+            [row.words.text for row in rows],
+            [row.pair.text for row in rows if row.pair is not None] or None,
+            truncation=False,
+            return_attention_mask=False,
+            verbose=False,
+        )
+        return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for encoders that make the same of every row, also in other processes."""
+        backend = json.loads(self.tokenizer.backend_tokenizer.to_str())
+        backend["truncation"] = backend["padding"] = None  # left there by the last call
+        settings = [self.tokenizer.truncation_side, *self.tokenizer.model_input_names]
+        content = [backend, settings, self.max_length, self.word_pattern, self.join]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def _columns(self, encoded: Mapping[str, Any], words: Ragged) -> dict[str, Ragged]:
+        columns = {"words": words}
         for name in ("input_ids", "token_type_ids"):
             if name in self.tokenizer.model_input_names:
-                columns[name] = Ragged.from_lists(encoded[name] if words else [])
+                columns[name] = Ragged.from_lists(encoded.get(name, []))
         return columns
 
 

@@ -46,18 +46,20 @@ def load_splits(
             )
         elif split == "validation":
             held_out[split] = HELD_OUT
+    whole = len(splits["train"])
     for split, share in held_out.items():
-        splits["train"], splits[split] = _hold_out(splits["train"], share, seed)
+        rows = max(1, round(whole * share))
+        splits["train"], splits[split] = _hold_out(splits["train"], rows, seed)
         if say is not None:
             say.append(
                 f"dataset {name!r} has no {split} split: {len(splits[split])} rows of train"
                 f" ({share:.0%}) are held out for it"
             )
-    for split, rows in spec.max_rows.items():
+    for split, most in spec.max_rows.items():
         if split in splits:
-            splits[split] = _sample(splits[split], rows, seed)
-    for split, dataset in splits.items():
-        _check_columns(name, spec, split, dataset)
+            splits[split] = _sample(splits[split], most, seed)
+    for found, dataset in splits.items():
+        _check_columns(name, spec, found, dataset)
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
@@ -87,8 +89,7 @@ def _load(name: str, spec: DatasetSpec) -> Mapping[str, Dataset]:
     return splits
 
 
-def _hold_out(train: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    rows = max(1, round(len(train) * share))
+def _hold_out(train: Dataset, rows: int, seed: int) -> tuple[Dataset, Dataset]:
     order = np.random.default_rng([seed, 1]).permutation(len(train))
     return train.select(np.sort(order[rows:])), train.select(np.sort(order[:rows]))
 

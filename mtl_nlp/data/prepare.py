@@ -1,8 +1,12 @@
 """Training rows, encoded once: sub-words and labels as Arrow columns that batches are cut from."""
 
+import hashlib
+import inspect
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ from mtl_nlp.data.binding import Binding
 from mtl_nlp.data.encoding import RowEncoder, input_record
 from mtl_nlp.errors import DataError
 from mtl_nlp.recipe import DatasetSpec
+from mtl_nlp.tasks import saved_form
 from mtl_nlp.tasks.base import Encoding, Task
 from mtl_nlp.words import Row
 
@@ -20,11 +25,12 @@ LABELS = "labels:"
 """What the name of a column with a task's encoded labels begins with."""
 
 _ROWS_PER_PROCESS = 50_000
+_MOST_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """Turns records of one split into encoded columns; ``datasets`` hashes it for its cache."""
+    """Turns records of one split into encoded columns."""
 
     encoder: RowEncoder
     spec: DatasetSpec
@@ -33,46 +39,63 @@ class _Rows:
     features: Features
     place: str
 
-    def __call__(self, batch: Mapping[str, list[Any]], indices: list[int]) -> dict[str, list[Any]]:
+    def __call__(self, batch: Mapping[str, list[Any]], indices: Sequence[int]) -> pa.Table:
         records = [
             dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
         ]
         rows = read_rows(self.encoder, self.spec, records, self.place, indices)
         encoded = self.encoder.encode(rows)
-        columns: dict[str, list[Any]] = {
-            name: ragged.lists() for name, ragged in encoded.columns.items()
-        }
-        columns["length"] = encoded.lengths.tolist()
-        columns["truncated"] = encoded.truncated.tolist()
+        columns = {name: ragged.to_arrow() for name, ragged in encoded.columns.items()}
+        columns["length"] = pa.array(encoded.lengths)
+        columns["truncated"] = pa.array(encoded.truncated)
         encodings = encoded.encodings()
         for task, binding in zip(self.tasks, self.bindings, strict=True):
-            columns[LABELS + task.name] = [
-                self._labels(task, binding, record, encoding, index)
-                for record, encoding, index in zip(records, encodings, indices, strict=True)
-            ]
-        return columns
+            labels = self._labels(task, binding, records, encodings, indices)
+            columns[LABELS + task.name] = pa.array(labels)
+        return pa.table(columns)
+
+    def fingerprint(self, records: str) -> str:
+        """Of the columns, from that of the records; the same in other processes."""
+        content = [
+            records,
+            self.encoder.fingerprint,
+            self.spec.model_dump(),
+            [saved_form(task) for task in self.tasks],
+            [asdict(binding) for binding in self.bindings],
+            [code.read_text(encoding="utf-8") for code in self._code()],
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+    def _code(self) -> list[Path]:
+        """The files that decide what becomes of a row, so that no newer code meets old columns."""
+        package = Path(__file__).parent.parent
+        own = [*package.glob("*.py"), *package.glob("data/*.py"), *package.glob("tasks/*.py")]
+        return sorted({*own, *(Path(inspect.getfile(type(task))) for task in self.tasks)})
 
     def _labels(
         self,
         task: Task,
         binding: Binding,
-        record: Mapping[str, Any],
-        encoding: Encoding,
-        index: int,
-    ) -> Any:
-        value = read_label(
-            task, binding, record, self.features, encoding.row, f"{self.place}, row {index}"
-        )
-        if value is None:
-            return None
+        records: Sequence[Mapping[str, Any]],
+        encodings: Sequence[Encoding],
+        indices: Sequence[int],
+    ) -> list[Any]:
         known = set(task.labels)
-        if unknown := [label for label in task.occurrences(value) if label not in known]:
-            raise DataError(
-                f"{self.place}, row {index}: task {task.name!r} has no label {unknown[0]!r}; its"
-                f" labels are {', '.join(task.labels)}; mend the row, or add it to"
-                f" tasks.{task.name}.labels"
-            )
-        return task.encode(value, encoding)
+        labels: list[Any] = []
+        for record, encoding, index in zip(records, encodings, indices, strict=True):
+            place = f"{self.place}, row {index}"
+            value = read_label(task, binding, record, self.features, encoding.row, place)
+            if value is None:
+                labels.append(None)
+                continue
+            if unknown := [label for label in task.occurrences(value) if label not in known]:
+                raise DataError(
+                    f"{place}: task {task.name!r} has no label {unknown[0]!r}; its labels are"
+                    f" {', '.join(task.labels)}; mend the row, or add it to"
+                    f" tasks.{task.name}.labels"
+                )
+            labels.append(task.encode(value, encoding))
+        return labels
 
 
 class EncodedSplit:
@@ -130,9 +153,7 @@ def prepare_split(
     Raises:
         DataError: If a row is not what the recipe says; the first such row is named.
     """
-    used = [column for b in bindings for column in b.columns.values()]
-    used += [c for c in (spec.text, spec.text_pair, spec.tokens) if c is not None]
-    narrow = dataset.select_columns(list(dict.fromkeys(used)))
+    narrow = dataset.select_columns(used_columns(spec, bindings))
     rows = _Rows(encoder, spec, tuple(tasks), tuple(bindings), dataset.features, place)
     processes = min(os.cpu_count() or 1, len(dataset) // _ROWS_PER_PROCESS)
     encoded = narrow.map(
@@ -140,10 +161,33 @@ def prepare_split(
         batched=True,
         with_indices=True,
         remove_columns=narrow.column_names,
+        features=_features(narrow, rows),
+        # Hashing the function would take longer than reading: it holds the vocabulary.
+        new_fingerprint=rows.fingerprint(narrow._fingerprint),
         num_proc=processes if processes > 1 else None,
         desc=f"encoding {place}",
     )
     return EncodedSplit(encoded)
+
+
+def used_columns(spec: DatasetSpec, bindings: Sequence[Binding]) -> list[str]:
+    """The input and label columns of a dataset."""
+    used = [column for binding in bindings for column in binding.columns.values()]
+    used += [column for column in (spec.text, spec.text_pair, spec.tokens) if column is not None]
+    return list(dict.fromkeys(used))
+
+
+def _features(dataset: Dataset, rows: _Rows) -> Features:
+    """The types of the encoded columns, those of labels from the first row that has them."""
+    types: dict[str, pa.DataType] = {}
+    start, size = 0, 1
+    while start < len(dataset) and (not types or any(map(pa.types.is_null, types.values()))):
+        stop = min(start + size, len(dataset))
+        for field in rows(dataset[start:stop], range(start, stop)).schema:
+            if pa.types.is_null(types.get(field.name, pa.null())):
+                types[field.name] = field.type
+        start, size = stop, min(2 * size, _MOST_ROWS_AT_ONCE)
+    return Features.from_arrow_schema(pa.schema(list(types.items())))
 
 
 def read_rows(

@@ -175,8 +175,12 @@ class Task(ABC):
     def occurrences(self, value: Any) -> Iterable[str]:
         """The labels in a right value, once per occurrence, for counting."""
 
-    def diagnose(self, rows: Mapping[str, Iterable[Fields]]) -> list[str]:
-        """Warnings about whole columns, given per dataset; none by default."""
+    def diagnose(self, rows: Mapping[str, Mapping[str, Iterable[tuple[Fields, Row]]]]) -> list[str]:
+        """Warnings about whole columns; none by default.
+
+        Args:
+            rows: The label columns and the words of every row, in order, by dataset and split.
+        """
         del rows
         return []
 

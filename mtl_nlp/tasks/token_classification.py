@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -29,6 +30,7 @@ from mtl_nlp.tasks.base import (
 )
 from mtl_nlp.tasks.schemes import (
     LegalPaths,
+    SourceScheme,
     Span,
     best_legal_path,
     detect_scheme,
@@ -110,7 +112,7 @@ class TokenClassification(Task):
             counts = Counter(
                 label_name(tag, class_names or self.labels)
                 for row in rows
-                for tag in row["tags"] or ()
+                for tag in _tags(row) or ()
                 if tag is not None
             )
             labels = self.labels or tuple(class_names or sorted_labels(counts))
@@ -133,7 +135,7 @@ class TokenClassification(Task):
         if "entities" in fields:
             entities = fields["entities"]
             return None if entities is None else self._tags_of_entities(entities, row)
-        tags = fields["tags"]
+        tags = _tags(fields)
         if tags is None:
             return None
         if len(tags) != len(row.words):
@@ -224,30 +226,37 @@ class TokenClassification(Task):
             return [tag for tag in value if tag is not None]
         return [span.label for span in read_spans(_texts(value))]
 
-    def diagnose(self, rows: Mapping[str, Iterable[Fields]]) -> list[str]:
-        """Illegal tag sequences, and schemes that differ between the task's datasets."""
+    def diagnose(self, rows: Mapping[str, Mapping[str, Iterable[tuple[Fields, Row]]]]) -> list[str]:
+        """Illegal tags, schemes that differ between datasets, entities that split a word."""
         if self.scheme == "none":
             return []
         warnings, schemes = [], {}
-        for dataset, column in rows.items():
-            tags = [self._texts(f["tags"]) for f in column if f.get("tags") is not None]
-            if not tags:
+        for dataset, splits in rows.items():
+            where = f"task {self.name!r}, dataset {dataset!r}, split"
+            tags: dict[str, dict[int, list[str]]] = {split: {} for split in splits}
+            for split, labelled in splits.items():
+                widened = []
+                for number, (fields, row) in enumerate(labelled):
+                    if "tags" in fields and (written := _tags(fields)) is not None:
+                        tags[split][number] = self._texts(written)
+                    entities = _entities(fields.get("entities"))
+                    widened += [f"row {number}: {w}" for e in entities if (w := _widened(e, row))]
+                if widened:
+                    warnings.append(
+                        f"{where} {split}: entities that begin or end inside a word are widened to"
+                        f" whole words: {len(widened)}, the first in {widened[0]}"
+                    )
+            if not any(tags.values()):
                 continue
-            scheme = schemes[dataset] = detect_scheme(tags)
-            if scheme == "none":
-                continue
-            illegal = [i for i, row in enumerate(tags) if illegal_positions(row, scheme)]
-            if illegal:
-                place = illegal_positions(tags[illegal[0]], scheme)[0]
-                warnings.append(
-                    f"task {self.name!r}, dataset {dataset!r}: {len(illegal)} of {len(tags)}"
-                    f" tagged rows break {scheme} and are read leniently, the first of them at"
-                    f" word {place}, tag {tags[illegal[0]][place]!r}"
-                )
+            scheme = detect_scheme(chain.from_iterable(one.values() for one in tags.values()))
+            schemes[dataset] = scheme
+            for split, numbered in tags.items():
+                if scheme != "none" and (told := _illegal(numbered, scheme)):
+                    warnings.append(f"{where} {split}: {told}")
         if len(set(schemes.values())) > 1:
-            told = ", ".join(f"{dataset} has {scheme}" for dataset, scheme in schemes.items())
+            named = ", ".join(f"{dataset} has {scheme}" for dataset, scheme in schemes.items())
             warnings.append(
-                f"task {self.name!r}: its datasets are tagged in different schemes ({told});"
+                f"task {self.name!r}: its datasets are tagged in different schemes ({named});"
                 " all are read and brought to one"
             )
         return warnings
@@ -273,8 +282,8 @@ class TokenClassification(Task):
 
     def _types(self, fields: Fields) -> Iterable[str]:
         if "entities" in fields:
-            return [str(entity["label"]) for entity in fields["entities"] or ()]
-        return [span.label for span in read_spans(self._texts(fields["tags"] or ()))]
+            return [entity.label for entity in _entities(fields["entities"])]
+        return [span.label for span in read_spans(self._texts(_tags(fields) or ()))]
 
     def _texts(self, tags: Sequence[Any]) -> list[str]:
         """The tags, all of which must be text."""
@@ -286,21 +295,69 @@ class TokenClassification(Task):
                 )
         return list(tags)
 
-    def _tags_of_entities(self, entities: Sequence[Mapping[str, Any]], row: Row) -> list[str]:
+    def _tags_of_entities(self, entities: Any, row: Row) -> list[str]:
         """BIO tags of the words that entities, given by characters, stand in."""
-        text, spans = row.words.text, []
-        for entity in entities:
-            start, end = entity["start"], entity["end"]
-            if not 0 <= start < end <= len(text):
+        found = _entities(entities)
+        for start, end, label in found:
+            if not 0 <= start < end <= len(row.words.text):
                 raise ValueError(
-                    f"entity {dict(entity)} lies outside the text of {len(text)} characters;"
-                    " start and end count characters from 0, end exclusive"
+                    f"entity {label!r} of characters {start} to {end} lies outside the text of"
+                    f" {len(row.words.text)} characters; start and end count characters from 0,"
+                    " end exclusive"
                 )
-            spans.append(Span(*row.words.covering(start, end), str(entity["label"])))
+            if not row.words.text[start:end].strip():
+                raise ValueError(f"entity {label!r} of characters {start} to {end} is only blanks")
+        spans = [Span(*row.words.covering(start, end), label) for start, end, label in found]
         if clash := overlap([(span.start, span.end) for span in spans]):
-            a, b = (dict(entities[i]) for i in clash)
+            a, b = (f"{found[i].label!r} ({found[i].start} to {found[i].end})" for i in clash)
             raise ValueError(f"entities {a} and {b} share a word; a word can be in one entity only")
-        return list(write_tags([s for s in spans if s.end > s.start], len(row.words), "bio"))
+        return list(write_tags(spans, len(row.words), "bio"))
+
+
+def _tags(fields: Fields) -> list[Any] | None:
+    if "tags" not in fields:
+        raise ValueError("entities are spans; scheme: none is for tags, leave it out")
+    tags = fields["tags"]
+    if tags is not None and not isinstance(tags, list):
+        raise ValueError(f"expected a list of tags, one per word, found {tags!r:.80}")
+    return tags
+
+
+def _entities(value: Any) -> list[Span]:
+    """Entities as spans of characters; a list of records, or a record of lists, or None."""
+    if isinstance(value, Mapping):
+        value = [dict(zip(value, one, strict=True)) for one in zip(*value.values(), strict=True)]
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"expected a list of entities, found {value!r:.80}")
+    return [_entity(entity) for entity in value or ()]
+
+
+def _entity(value: Any) -> Span:
+    if isinstance(value, Mapping):
+        start, end, label = (value.get(key) for key in ("start", "end", "label"))
+        if isinstance(start, int) and isinstance(end, int) and label is not None:
+            return Span(start, end, str(label))
+    raise ValueError(f"expected an entity with start, end and label, found {value!r:.80}")
+
+
+def _widened(entity: Span, row: Row) -> str:
+    """What becomes of an entity that begins or ends inside a word, or nothing."""
+    first, last = row.words.covering(entity.start, entity.end)
+    text = row.words.slice(first, last) if first < last else ""
+    given = row.words.text[entity.start : entity.end]
+    return "" if text == given.strip() else f"{given!r} becomes {text!r}"
+
+
+def _illegal(tags: Mapping[int, Sequence[str]], scheme: SourceScheme) -> str:
+    """How many of the rows, by number, break their scheme, and which is the first; or nothing."""
+    wrong = [number for number, row in tags.items() if illegal_positions(row, scheme)]
+    if not wrong:
+        return ""
+    place = illegal_positions(tags[wrong[0]], scheme)[0]
+    return (
+        f"{len(wrong)} of {len(tags)} tagged rows break {scheme} and are read leniently, the first"
+        f" is row {wrong[0]}: word {place}, tag {tags[wrong[0]][place]!r}"
+    )
 
 
 def _in_bioes(tag: str) -> str:
