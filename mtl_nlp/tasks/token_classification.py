@@ -28,10 +28,10 @@ from mtl_nlp.tasks.base import (
     sorted_labels,
     stock_labels,
 )
+from mtl_nlp.tasks.entities import entity_tags, read_entities, widened
 from mtl_nlp.tasks.schemes import (
     LegalPaths,
     SourceScheme,
-    Span,
     best_legal_path,
     detect_scheme,
     illegal_positions,
@@ -39,7 +39,7 @@ from mtl_nlp.tasks.schemes import (
     tag_names,
     write_tags,
 )
-from mtl_nlp.words import Row, first_subwords, overlap
+from mtl_nlp.words import Row, first_subwords
 
 _FAR_BELOW = -1e6
 
@@ -134,7 +134,7 @@ class TokenClassification(Task):
         """One tag per word."""
         if "entities" in fields:
             entities = fields["entities"]
-            return None if entities is None else self._tags_of_entities(entities, row)
+            return None if entities is None else entity_tags(entities, row)
         tags = _tags(fields)
         if tags is None:
             return None
@@ -235,16 +235,18 @@ class TokenClassification(Task):
             where = f"task {self.name!r}, dataset {dataset!r}, split"
             tags: dict[str, dict[int, list[str]]] = {split: {} for split in splits}
             for split, labelled in splits.items():
-                widened = []
+                split_words = []
                 for number, (fields, row) in enumerate(labelled):
                     if "tags" in fields and (written := _tags(fields)) is not None:
                         tags[split][number] = self._texts(written)
-                    entities = _entities(fields.get("entities"))
-                    widened += [f"row {number}: {w}" for e in entities if (w := _widened(e, row))]
-                if widened:
+                    entities = read_entities(fields.get("entities"))
+                    split_words += [
+                        f"row {number}: {w}" for e in entities if (w := widened(e, row))
+                    ]
+                if split_words:
                     warnings.append(
                         f"{where} {split}: entities that begin or end inside a word are widened to"
-                        f" whole words: {len(widened)}, the first in {widened[0]}"
+                        f" whole words: {len(split_words)}, the first in {split_words[0]}"
                     )
             if not any(tags.values()):
                 continue
@@ -282,7 +284,7 @@ class TokenClassification(Task):
 
     def _types(self, fields: Fields) -> Iterable[str]:
         if "entities" in fields:
-            return [entity.label for entity in _entities(fields["entities"])]
+            return [entity.label for entity in read_entities(fields["entities"])]
         return [span.label for span in read_spans(self._texts(_tags(fields) or ()))]
 
     def _texts(self, tags: Sequence[Any]) -> list[str]:
@@ -295,24 +297,6 @@ class TokenClassification(Task):
                 )
         return list(tags)
 
-    def _tags_of_entities(self, entities: Any, row: Row) -> list[str]:
-        """BIO tags of the words that entities, given by characters, stand in."""
-        found = _entities(entities)
-        for start, end, label in found:
-            if not 0 <= start < end <= len(row.words.text):
-                raise ValueError(
-                    f"entity {label!r} of characters {start} to {end} lies outside the text of"
-                    f" {len(row.words.text)} characters; start and end count characters from 0,"
-                    " end exclusive"
-                )
-            if not row.words.text[start:end].strip():
-                raise ValueError(f"entity {label!r} of characters {start} to {end} is only blanks")
-        spans = [Span(*row.words.covering(start, end), label) for start, end, label in found]
-        if clash := overlap([(span.start, span.end) for span in spans]):
-            a, b = (f"{found[i].label!r} ({found[i].start} to {found[i].end})" for i in clash)
-            raise ValueError(f"entities {a} and {b} share a word; a word can be in one entity only")
-        return list(write_tags(spans, len(row.words), "bio"))
-
 
 def _tags(fields: Fields) -> list[Any] | None:
     if "tags" not in fields:
@@ -321,31 +305,6 @@ def _tags(fields: Fields) -> list[Any] | None:
     if tags is not None and not isinstance(tags, list):
         raise ValueError(f"expected a list of tags, one per word, found {tags!r:.80}")
     return tags
-
-
-def _entities(value: Any) -> list[Span]:
-    """Entities as spans of characters; a list of records, or a record of lists, or None."""
-    if isinstance(value, Mapping):
-        value = [dict(zip(value, one, strict=True)) for one in zip(*value.values(), strict=True)]
-    if value is not None and not isinstance(value, list):
-        raise ValueError(f"expected a list of entities, found {value!r:.80}")
-    return [_entity(entity) for entity in value or ()]
-
-
-def _entity(value: Any) -> Span:
-    if isinstance(value, Mapping):
-        start, end, label = (value.get(key) for key in ("start", "end", "label"))
-        if isinstance(start, int) and isinstance(end, int) and label is not None:
-            return Span(start, end, str(label))
-    raise ValueError(f"expected an entity with start, end and label, found {value!r:.80}")
-
-
-def _widened(entity: Span, row: Row) -> str:
-    """What becomes of an entity that begins or ends inside a word, or nothing."""
-    first, last = row.words.covering(entity.start, entity.end)
-    text = row.words.slice(first, last) if first < last else ""
-    given = row.words.text[entity.start : entity.end]
-    return "" if text == given.strip() else f"{given!r} becomes {text!r}"
 
 
 def _illegal(tags: Mapping[int, Sequence[str]], scheme: SourceScheme) -> str:

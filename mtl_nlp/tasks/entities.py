@@ -1,0 +1,51 @@
+"""Entities given by the characters of a text, brought to its words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mtl_nlp.tasks.schemes import Span, write_tags
+from mtl_nlp.words import Row, overlap
+
+
+def read_entities(value: Any) -> list[Span]:
+    """Entities as spans of characters; a list of records, or a record of lists, or None."""
+    if isinstance(value, Mapping):
+        value = [dict(zip(value, one, strict=True)) for one in zip(*value.values(), strict=True)]
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"expected a list of entities, found {value!r:.80}")
+    return [_entity(entity) for entity in value or ()]
+
+
+def _entity(value: Any) -> Span:
+    if isinstance(value, Mapping):
+        start, end, label = (value.get(key) for key in ("start", "end", "label"))
+        if isinstance(start, int) and isinstance(end, int) and label is not None:
+            return Span(start, end, str(label))
+    raise ValueError(f"expected an entity with start, end and label, found {value!r:.80}")
+
+
+def widened(entity: Span, row: Row) -> str:
+    """What becomes of an entity that begins or ends inside a word, or nothing."""
+    first, last = row.words.covering(entity.start, entity.end)
+    text = row.words.slice(first, last) if first < last else ""
+    given = row.words.text[entity.start : entity.end]
+    return "" if text == given.strip() else f"{given!r} becomes {text!r}"
+
+
+def entity_tags(entities: Any, row: Row) -> list[str]:
+    """BIO tags of the words that entities, given by characters, stand in."""
+    found = read_entities(entities)
+    for start, end, label in found:
+        if not 0 <= start < end <= len(row.words.text):
+            raise ValueError(
+                f"entity {label!r} of characters {start} to {end} lies outside the text of"
+                f" {len(row.words.text)} characters; start and end count characters from 0,"
+                " end exclusive"
+            )
+        if not row.words.text[start:end].strip():
+            raise ValueError(f"entity {label!r} of characters {start} to {end} is only blanks")
+    spans = [Span(*row.words.covering(start, end), label) for start, end, label in found]
+    if clash := overlap([(span.start, span.end) for span in spans]):
+        a, b = (f"{found[i].label!r} ({found[i].start} to {found[i].end})" for i in clash)
+        raise ValueError(f"entities {a} and {b} share a word; a word can be in one entity only")
+    return list(write_tags(spans, len(row.words), "bio"))
