@@ -328,7 +328,7 @@ def _pretrained(source: Source, dropout: float | None) -> PreTrainedModel:
             f"encoder {source}: expected an encoder of texts, found {type(base).__name__}, which"
             f" reads {base.main_input_name}"
         )
-    forget_folder(config)
+    forget_folder(base.config)
     return base
 
 

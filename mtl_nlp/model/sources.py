@@ -148,6 +148,8 @@ def _hub_reason(error: BaseException, source: Source) -> str | None:
 
 
 def _content_reason(error: BaseException, source: Source) -> str:
+    if Path(source.name).is_file():
+        return "expected a folder, found a file; name the folder it lies in"
     if any(isinstance(cause, HFValidationError) for cause in _causes(error)):
         return "there is no such folder, and it is no name that a Hub repository can have"
     if isinstance(error, SafetensorError):
@@ -160,8 +162,6 @@ def _content_reason(error: BaseException, source: Source) -> str:
             " pytorch_model.bin, can run code and are not loaded: save them as safetensors, with"
             " transformers' save_pretrained"
         )
-    if Path(source.name).is_file():
-        return "expected a folder, found a file; name the folder it lies in"
     return f"it does not load with the installed transformers: {_first_line(error)}"
 
 

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.heads.states import EncoderStates
-from mtl_nlp.heads.stock import StockHead, probe, stock_class
+from mtl_nlp.heads.stock import StockHead, lifting_problem, probe, stock_class
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.sources import Source, explained, forget_folder, refuse_gaps
 from mtl_nlp.tasks import TASK_TYPES
@@ -122,6 +122,8 @@ def _split(stock: PreTrainedModel, task: Task) -> tuple[PreTrainedModel, StockHe
         raise ValueError(f"{type(base).__name__} and the bare encoder differ in {absent + strange}")
     head.adopt(stock)
     encoder.eval(), head.eval(), stock.eval()
+    if problem := lifting_problem(head, encoder):
+        raise ValueError(problem)
     batch = probe(encoder)
     states = EncoderStates(encoder(**batch).last_hidden_state, batch["attention_mask"])
     if not torch.equal(head(states), stock(**batch).logits):
