@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs
 from datasets import Dataset
 from rich.console import Console
-from transformers.utils import logging as transformers_logging
 
 from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks
 from mtl_nlp.data.doctor import Examination, examine
@@ -21,7 +21,7 @@ from mtl_nlp.data.encoding import RowEncoder
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.data.mixture import Mixture
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
-from mtl_nlp.errors import HubError, RecipeError, UserError
+from mtl_nlp.errors import HubError, RecipeError
 from mtl_nlp.hub.card import write_card
 from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.inference.pipeline import pipeline
@@ -29,6 +29,7 @@ from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.loading import load_model, load_tokenizer
 from mtl_nlp.model.modeling import MultiTaskModel, load_encoder_config, resolve_encoder
+from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table
 from mtl_nlp.tasks.base import Task
@@ -158,7 +159,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         Stopped: If a signal came; a checkpoint was written.
     """
     _check_trackers(recipe.training.trackers)
-    _quiet_libraries()
+    quiet_libraries()
     recipe = recipe.resolved()
     folder = RunFolder(Path(recipe.output))
     folder.check(recipe, resume=resume, overwrite=overwrite)
@@ -171,10 +172,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         prepared = prepare(recipe)
     for note in prepared.notes:
         progress.say(note)
-    if main:
-        folder.begin(recipe, overwrite=overwrite)
-    accelerator.wait_for_everyone()
-    start = _newest_checkpoint(folder.path, progress) if resume else None
+    start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     model = _model(prepared, start)
     predictor = _predictor(model, prepared)
     # Read before training, so that a bad row is found now.
@@ -197,6 +195,12 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         resume=start,
         published=_publisher(recipe, progress),
     )
+    # Only now, with nothing left that a mistake could stop, is the folder touched.
+    if main:
+        folder.begin(recipe, overwrite=overwrite)
+    accelerator.wait_for_everyone()
+    if recipe.training.trackers:
+        accelerator.init_trackers("mtl_nlp")
     with progress:
         loop.run()
     best = loop.best_checkpoint()
@@ -206,7 +210,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
             predictor, rows, rank=accelerator.process_index, world_size=accelerator.num_processes
         )
         for split, rows in judged.items()
-        if rows
+        if labelled_tasks(rows)
     }
     accelerator.end_training()
     run = Run(folder.path, metrics)
@@ -237,7 +241,7 @@ def evaluate(
     Raises:
         UserError: If model, recipe or data are wrong, or no dataset has the split.
     """
-    _quiet_libraries()
+    quiet_libraries()
     check_files(recipe)
     wanted, bindings = bind_tasks(recipe)
     loaded = pipeline(model)
@@ -272,25 +276,20 @@ def evaluate(
 def run_script(recipe: Recipe) -> Run:
     """Train a recipe that is written in Python, under the command line's ``key=value`` words.
 
-    Also understands ``--resume`` and ``--overwrite``; a mistake ends with status 2.
+    Also understands ``--resume``, ``--overwrite`` and ``--debug``; ends like the command line where
+    something is wrong.
     """
     words = sys.argv[1:]
-    flags = [word for word in words if word in ("--resume", "--overwrite")]
-    try:
+    flags = [word for word in words if word in ("--resume", "--overwrite", "--debug")]
+    with program(debug="--debug" in flags):
         run = train(
             recipe.with_overrides([word for word in words if word not in flags]),
             resume="--resume" in flags,
             overwrite="--overwrite" in flags,
         )
-    except UserError as error:
-        sys.exit(_told(error))
-    Console().print(metrics_table(run.metrics))
+    if is_main_process():
+        Console().print(metrics_table(run.metrics))
     return run
-
-
-def _told(error: UserError) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
 
 
 def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:
@@ -326,7 +325,8 @@ def _count_parameters(prepared: Prepared) -> dict[str, Any]:
 def _accelerator(recipe: Recipe) -> Accelerator:
     cpu = not torch.accelerator.is_available()
     state = PartialState(cpu=cpu)
-    accelerator = Accelerator(
+    AcceleratorState._reset_state()  # else the first training's precision binds all later ones
+    return Accelerator(
         cpu=cpu,
         mixed_precision=choose_precision(recipe.training.precision, state.device),
         log_with=list(recipe.training.trackers) or None,
@@ -336,9 +336,6 @@ def _accelerator(recipe: Recipe) -> Accelerator:
             DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
         ],
     )
-    if recipe.training.trackers:
-        accelerator.init_trackers("mtl_nlp")
-    return accelerator
 
 
 def _check_trackers(trackers: Sequence[str]) -> None:
@@ -351,8 +348,12 @@ def _check_trackers(trackers: Sequence[str]) -> None:
             )
 
 
-def _newest_checkpoint(folder: Path, progress: TrainingProgress) -> Checkpoint | None:
-    clean_torn(folder / CHECKPOINTS)
+def _newest_checkpoint(
+    folder: Path, accelerator: Accelerator, progress: TrainingProgress
+) -> Checkpoint | None:
+    if accelerator.is_main_process:
+        clean_torn(folder / CHECKPOINTS)
+    accelerator.wait_for_everyone()
     found = checkpoints(folder / CHECKPOINTS)
     if not found:
         progress.say("no checkpoint to resume from: starting afresh")
@@ -393,8 +394,3 @@ def _publisher(recipe: Recipe, progress: TrainingProgress) -> Any:
             progress.say(f"this checkpoint was not published: {error}")
 
     return publish
-
-
-def _quiet_libraries() -> None:
-    """One progress bar is enough."""
-    transformers_logging.disable_progress_bar()

@@ -30,6 +30,16 @@ class LabelledRows:
     references: Mapping[str, Sequence[Any]]
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """Predicted and right value of one label; the place is its dataset's number and its row."""
+
+    place: tuple[int, int]
+    task: str
+    predicted: Any
+    right: Any
+
+
 def labelled_rows(
     dataset: Dataset,
     *,
@@ -96,34 +106,37 @@ def evaluate_rows(
     Returns:
         ``{task: {metric: value}, "mean": value}``; tasks without a labelled row are left out.
     """
-    mine: list[tuple[str, Any, Any]] = []
-    for rows in datasets:
-        mine += _compared(predictor, rows, rank, world_size)
-    pairs = mine if world_size == 1 else gather_object(mine)
+    mine: list[_Pair] = []
+    for number, rows in enumerate(datasets):
+        mine += _compared(predictor, rows, number, rank, world_size)
+    pairs = mine
+    if world_size > 1:  # sorted, since the last digits of a score depend on the order
+        pairs = sorted(gather_object(mine), key=lambda pair: pair.place)
     tasks: Mapping[str, Task] = predictor.model.tasks
     scores: dict[str, Any] = {}
     for name, task in tasks.items():
-        own = [(predicted, right) for other, predicted, right in pairs if other == name]
+        own = [pair for pair in pairs if pair.task == name]
         if own:
-            scores[name] = task.metrics([p for p, _ in own], [r for _, r in own])
+            scores[name] = task.metrics([p.predicted for p in own], [p.right for p in own])
     primary = {name: tasks[name].primary for name in scores}
     return {**scores, "mean": mean_score(scores, primary)}
 
 
 def _compared(
-    predictor: Predictor, rows: LabelledRows, rank: int, world_size: int
-) -> list[tuple[str, Any, Any]]:
-    """Task, predicted and right value of every label in this process's share of the rows."""
-    share = np.arange(rank, len(rows.encoded.rows), world_size)
-    columns = {name: column.take(share) for name, column in rows.encoded.columns.items()}
-    encoded = EncodedRows(
-        [rows.encoded.rows[i] for i in share], columns, rows.encoded.truncated[share]
-    )
-    if not len(share):
+    predictor: Predictor, rows: LabelledRows, number: int, rank: int, world_size: int
+) -> list[_Pair]:
+    """What is predicted and right for every label in this process's share of a dataset's rows."""
+    share = range(rank, len(rows.encoded.rows), world_size)
+    if not share:
         return []
+    taken = np.array(share)
+    columns = {name: column.take(taken) for name, column in rows.encoded.columns.items()}
+    encoded = EncodedRows(
+        [rows.encoded.rows[i] for i in share], columns, rows.encoded.truncated[taken]
+    )
     decoded = predictor.decode(encoded, list(rows.references))
     return [
-        (name, one.value, references[i])
+        _Pair((number, i), name, one.value, references[i])
         for name, references in rows.references.items()
         for i, one in zip(share, decoded[name], strict=True)
         if references[i] is not None

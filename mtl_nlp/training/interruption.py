@@ -1,10 +1,15 @@
 """Ctrl-C and SIGTERM let the current step end and a checkpoint be written."""
 
 import signal
+import threading
+import time
 from types import FrameType, TracebackType
 from typing import Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ONE_PRESS = 2.0
+"""Seconds in which signals count as one: a terminal sends Ctrl-C to launcher and processes, and the
+launcher hands it on to the processes once more."""
 
 
 class Stopped(Exception):  # noqa: N818
@@ -20,7 +25,9 @@ class Stopped(Exception):  # noqa: N818
 
 
 class Interruption:
-    """Notes the first signal; a second one ends the program at once.
+    """Notes the first signal; another one, two seconds later or more, ends the program at once.
+
+    Outside the main thread, where Python lets nobody handle signals, it notes none.
 
     Attributes:
         signum: The signal that came, 0 before.
@@ -28,15 +35,19 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signum = 0
+        self._first = 0.0
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
         del frame
-        if self.signum:
+        now = time.monotonic()
+        if not self.signum:
+            self.signum, self._first = signum, now
+        elif now - self._first >= _ONE_PRESS:
             raise KeyboardInterrupt
-        self.signum = signum
 
     def __enter__(self) -> Self:
-        self._previous = {signum: signal.signal(signum, self._note) for signum in SIGNALS}
+        heard = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        self._previous = {signum: signal.signal(signum, self._note) for signum in heard}
         return self
 
     def __exit__(

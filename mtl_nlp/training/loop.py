@@ -122,7 +122,7 @@ class TrainingLoop:
 
         Raises:
             Stopped: If a signal came; a checkpoint was written.
-            UserError: If a loss is not finite.
+            UserError: If a loss or gradient is not finite.
         """
         log = RunLog(self.folder / LOG) if self.accelerator.is_main_process else None
         with contextlib.ExitStack() as stack:
@@ -136,13 +136,12 @@ class TrainingLoop:
                 plan = self.mixture.plan(self.done)
                 batches = self._batches(plan)
                 counts, tokens, signum = self._agree(batches, interruption.signum)
-                if signum:
-                    path = self._checkpoint()
-                    raise Stopped(signum, f"stopped at step {self.done}; checkpoint {path}")
+                self._stop_if(signum)
                 record = self._step(plan, batches, counts)
                 seconds = time.monotonic() - began
                 self._tell(plan, {**record, "tokens": tokens, "seconds": seconds}, log)
                 self._end_of_step(log)
+            self._stop_if(self._agree([], interruption.signum)[2])
         return self.selection
 
     def best_checkpoint(self) -> Path:
@@ -158,6 +157,11 @@ class TrainingLoop:
             for r in (records.evaluations if records else ())
         ]
         self.progress.start(self.steps, self.done, planned, done_rows=self.rows, earlier=earlier)
+
+    def _stop_if(self, signum: int) -> None:
+        if signum:
+            path = self._checkpoint()
+            raise Stopped(signum, f"stopped at step {self.done}; checkpoint {path}")
 
     def _exhausted(self) -> bool:
         patience = self.spec.early_stopping
@@ -208,12 +212,8 @@ class TrainingLoop:
             for name, one in sums.items():
                 totals[name] += one.item()
         means = self._means(totals, counts)
-        self._drop_idle_gradients(counts)
-        norm = self.accelerator.clip_grad_norm_(
-            self.objective.parameters(), self.spec.max_grad_norm
-        )
         rate = self.schedule.get_last_lr()[0]
-        self.optimizer.step()
+        norm = self._update(counts) if means else 0.0
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         weights = {name: task.weight * shares[name] for name, task in self.model.tasks.items()}
@@ -221,7 +221,7 @@ class TrainingLoop:
             "step": plan.step + 1,
             "loss": sum(weights[name] * mean for name, mean in means.items()),
             "losses": means,
-            "grad_norm": float(norm),
+            "grad_norm": norm,
             "learning_rate": rate,
             "rows": plan.counts,
         }
@@ -241,20 +241,31 @@ class TrainingLoop:
             totals = dict(zip(totals, summed, strict=True))
         means = {name: total / counts[name] for name, total in totals.items() if counts[name]}
         for name, mean in means.items():
-            if not math.isfinite(mean):
-                raise UserError(
-                    f"training: the loss of task {name!r} is {mean} at step {self.done + 1};"
-                    " lower training.learning_rate or use training.precision=fp32, then go on"
-                    " from the last checkpoint with --resume"
-                )
+            self._check_finite(f"loss of task {name!r}", mean)
         return means
 
-    def _drop_idle_gradients(self, counts: Mapping[str, int]) -> None:
-        """A head without a label in the step must not move, by weight decay or momentum."""
+    def _update(self, counts: Mapping[str, int]) -> float:
+        """Let the optimizer step; the norm of the gradient before clipping."""
+        # A head without a label in the step must not move, by weight decay or momentum.
         for name, count in counts.items():
             if not count:
                 for parameter in self.model.heads[name].parameters():
                     parameter.grad = None
+        norm = float(
+            self.accelerator.clip_grad_norm_(self.objective.parameters(), self.spec.max_grad_norm)
+        )
+        if self.accelerator.scaler is None:  # which else skips such a step and scales down
+            self._check_finite("gradient's norm", norm)
+        self.optimizer.step()
+        return norm
+
+    def _check_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise UserError(
+                f"training: the {what} is {value} at step {self.done + 1}; lower"
+                " training.learning_rate or use training.precision=fp32, and train anew with"
+                " --overwrite"
+            )
 
     def _tell(self, plan: StepPlan, record: dict[str, Any], log: RunLog | None) -> None:
         self.done += 1

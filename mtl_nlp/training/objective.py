@@ -41,9 +41,16 @@ class Objective(nn.Module):
         Returns:
             The piece's part of the step's loss, a scalar, and each task's sum without gradient.
         """
+        if not batch.targets:
+            return self._nothing(), {}
         sums = self.model(**batch).sums
         loss = torch.stack([factors[name] * one.total for name, one in sums.items()]).sum()
         return loss, {name: one.total.detach() for name, one in sums.items()}
+
+    def _nothing(self) -> Tensor:
+        """The loss of a piece without a label, whose backward the other processes wait for."""
+        trained = next(p for p in self.model.parameters() if p.requires_grad)
+        return trained.sum() * 0.0
 
 
 def count_items(tasks: Mapping[str, Task], batches: Iterable[Batch]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from math import isnan
 from statistics import fmean
 from typing import Any
 
@@ -27,8 +28,8 @@ class Selection:
     since: int = 0
 
     def after(self, score: float, step: int) -> "Selection":
-        """The standing after one more evaluation."""
-        if self.score is None or score > self.score:
+        """The standing after one more evaluation; a score that is no number is the worst."""
+        if self.score is None or score > self.score or (isnan(self.score) and not isnan(score)):
             return Selection(score, step)
         return replace(self, since=self.since + 1)
 
