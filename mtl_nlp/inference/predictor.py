@@ -47,13 +47,18 @@ class Predictor:
         return {name: [one for one in rows if one is not None] for name, rows in decoded.items()}
 
     def predict(
-        self, records: Sequence[Mapping[str, Any]], tasks: Sequence[str] | None = None
+        self,
+        records: Sequence[Mapping[str, Any]],
+        tasks: Sequence[str] | None = None,
+        *,
+        places: Sequence[str] | None = None,
     ) -> list[dict[str, Any]]:
         """What users see for records with the input columns of the recipe format.
 
         Args:
             records: Each with ``text``, perhaps ``text_pair``, or ``tokens``.
             tasks: The tasks wanted; by default all that a record has the input of.
+            places: How errors name each record; by default ``row 0`` and so on.
 
         Returns:
             For each record its predictions by task.
@@ -63,10 +68,12 @@ class Predictor:
             DataError: If a record has no input, or not that of a named task; it names the record.
         """
         check_task_names(self.model.tasks, tasks)
-        rows = [self._row(record, i) for i, record in enumerate(records)]
+        placed = list(
+            zip(records, places or [f"row {i}" for i in range(len(records))], strict=True)
+        )
+        rows = [self._row(record, place) for record, place in placed]
         wanted = [
-            tuple(wanted_tasks(self.model.tasks, record, tasks, f"row {i}"))
-            for i, record in enumerate(records)
+            tuple(wanted_tasks(self.model.tasks, record, tasks, place)) for record, place in placed
         ]
         results: list[dict[str, Any]] = [{} for _ in records]
         # Rows that want the same tasks and are encoded alike go together.
@@ -79,17 +86,21 @@ class Predictor:
                     results[i][name] = self.model.tasks[name].present(one, rows[i])
         return results
 
-    def _row(self, record: Mapping[str, Any], number: int) -> Row:
+    def _row(self, record: Mapping[str, Any], place: str) -> Row:
         given = {name: record[name] for name in INPUTS if record.get(name) is not None}
         if not given:
             raise DataError(
-                f"row {number}: expected text or tokens, found"
-                f" {', '.join(map(str, record)) or 'nothing'}"
+                f"{place}: expected a column text or tokens, found"
+                f" {', '.join(map(str, record)) or 'none'}; rename the input column"
             )
         try:
-            return self.encoder.row(given)
+            row = self.encoder.row(given)
+            (row.words.text + (row.pair.text if row.pair else "")).encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{place}: the text is not valid Unicode; save it as UTF-8") from None
         except ValueError as error:
-            raise DataError(f"row {number}: {error}") from None
+            raise DataError(f"{place}: {error}; mend or drop the row") from None
+        return row
 
     @torch.inference_mode()
     def _logits(
