@@ -15,8 +15,8 @@ _PLACES, _ORGS = ("city",), ("company",)
 def tiny_recipe(folder: Path, **changes: Any) -> Recipe:
     """A recipe on a tiny encoder; its files and its output lie in the folder.
 
-    ``chat`` has rows with an intent, with tags, with both and with neither; ``news`` has topics and
-    tags, so ``ner`` is learned from both. A change names a key by its path, ``training__max_steps``.
+    ``chat`` has rows with an intent, with tags, with both and with neither; ``news`` has topics
+    and tags, so ``ner`` is learned from both. A change names its key's path, ``training__epochs``.
     """
     if not (folder / "encoder").exists():
         tiny_encoder(folder / "encoder")

@@ -1,0 +1,125 @@
+"""Trainings in processes of their own: several that train together, and ones that are killed.
+
+They are forked from a server that has imported everything, so each starts in well under a second.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
+
+from mtl_nlp.recipe import Recipe
+
+PATIENCE = 120.0
+"""Seconds after which processes hang; a busy machine needs a tenth of it."""
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["mtl_nlp.run", "mtl_nlp.hub.card", "sklearn.metrics", "seqeval"])
+
+
+class Ranks:
+    """A training by several processes that meet over gloo, as torchrun would start them.
+
+    Their exit statuses are the command line's: 130 and 143 after a signal. What each tells on
+    stderr is in ``rank-N.txt`` beside the run folder, its gradients of the first step in
+    ``gradients-N.pt``.
+    """
+
+    def __init__(self, recipe: Recipe, world_size: int = 2, *, resume: bool = False) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.folder = Path(recipe.output)
+        self.processes = [
+            start(
+                train_as_rank,
+                recipe,
+                resume,
+                {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_PORT": port},
+            )
+            for rank in range(world_size)
+        ]
+
+    def join(self) -> list[int | None]:
+        """Their exit statuses; fails if they hang."""
+        return join(self.processes, self.folder)
+
+    def wait_for_steps(self, steps: int) -> None:
+        """Return once so many steps are done."""
+        wait_for_steps(self.folder, steps, lambda: all(p.is_alive() for p in self.processes))
+
+    def signal(self, signum: signal.Signals, ranks: Sequence[int]) -> None:
+        """Send a signal to some of them."""
+        for rank in ranks:
+            pid = self.processes[rank].pid
+            assert pid is not None
+            os.kill(pid, signum)
+
+
+def wait_for_steps(run: Path, steps: int, alive: Callable[[], bool]) -> None:
+    """Return once a run's log has so many lines; fails if its processes die or never get there."""
+    log, end = run / "log.jsonl", time.monotonic() + PATIENCE
+    while not log.exists() or log.read_bytes().count(b"\n") < steps:
+        assert alive(), told(run)
+        assert time.monotonic() < end, "training does not get there"
+        time.sleep(0.01)
+
+
+def start(function: Callable[..., None], *args: Any) -> BaseProcess:
+    """Run a function, which is found by its module and name, in a process of its own."""
+    process = _context.Process(target=function, args=args, daemon=True)
+    process.start()
+    return process
+
+
+def join(processes: Sequence[BaseProcess], folder: Path) -> list[int | None]:
+    """Exit statuses of processes, negative for a signal that killed them; fails if they hang."""
+    end = time.monotonic() + PATIENCE
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+    hanging = [process for process in processes if process.is_alive()]
+    for process in hanging:
+        process.kill()
+    assert not hanging, f"{len(hanging)} of {len(processes)} processes hang\n{told(folder)}"
+    return [process.exitcode for process in processes]
+
+
+def told(run: Path) -> str:
+    """What the processes of a run told on stderr."""
+    return "\n".join(path.read_text() for path in sorted(run.parent.glob("rank-*.txt")))
+
+
+def keep_gradients(path: Path) -> RemovableHandle:
+    """Write the gradients of the next step that any optimizer does, None for idle parameters."""
+
+    def write(optimizer: Optimizer, *_: Any) -> None:
+        handle.remove()
+        torch.save([p.grad for group in optimizer.param_groups for p in group["params"]], path)
+
+    handle: RemovableHandle = register_optimizer_step_pre_hook(write)
+    return handle
+
+
+def train_as_rank(recipe: Recipe, resume: bool, environment: dict[str, int]) -> None:
+    """Train as one process of several; the body of a process."""
+    from mtl_nlp.run import train
+    from mtl_nlp.training.interruption import Stopped
+
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    os.environ.update(MASTER_ADDR="127.0.0.1", LOCAL_WORLD_SIZE=os.environ["WORLD_SIZE"])
+    folder = Path(recipe.output).parent
+    keep_gradients(folder / f"gradients-{environment['RANK']}.pt")
+    with (folder / f"rank-{environment['RANK']}.txt").open("a", buffering=1) as sys.stderr:
+        try:
+            train(recipe, resume=resume)
+        except Stopped as stopped:
+            sys.exit(128 + stopped.signum)
