@@ -34,7 +34,8 @@ class _Parser(argparse.ArgumentParser):
             word = unknown[1].partition("=")[0]
             hint = did_you_mean(word, self._option_string_actions)
             message = f"unknown word {word!r}; {hint}"
-        raise UserError(f"{message}; `{self.prog} --help` tells more")
+        stop = "" if message.endswith("?") else ";"
+        raise UserError(f"{message}{stop} `{self.prog} --help` tells more")
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def _recipe_words(parser: argparse.ArgumentParser) -> None:
         "overrides",
         metavar="key=value",
         nargs="*",
+        default=[],
         help="overrides the recipe by dotted path, values in YAML: training.max_steps=100",
     )
 
@@ -123,7 +125,7 @@ def _evaluate_words(parser: argparse.ArgumentParser) -> None:
 
 def _predict_words(parser: argparse.ArgumentParser) -> None:
     _model_word(parser)
-    parser.add_argument("texts", metavar="TEXT", nargs="*")
+    parser.add_argument("texts", metavar="TEXT", nargs="*", default=[])
     parser.add_argument(
         "--input",
         metavar="FILE",

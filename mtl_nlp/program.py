@@ -56,7 +56,7 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity(logging.ERROR)
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(logging.ERROR)
+    datasets.logging.set_verbosity(logging.CRITICAL)  # its errors are raised as well
     huggingface_hub.logging.set_verbosity(logging.ERROR)
     if not sys.stderr.isatty():  # on a terminal a download of many seconds may show itself
         disable_progress_bars()

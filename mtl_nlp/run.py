@@ -27,6 +27,7 @@ from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.configuration import MultiTaskConfig
+from mtl_nlp.model.limits import check_length
 from mtl_nlp.model.loading import load_model, load_tokenizer
 from mtl_nlp.model.modeling import MultiTaskModel, load_encoder_config, resolve_encoder
 from mtl_nlp.program import is_main_process, program, quiet_libraries
@@ -124,7 +125,9 @@ def check(recipe: Recipe) -> dict[str, Any]:
     Raises:
         UserError: If the recipe or the data is wrong.
     """
+    _check_trackers(recipe.training.trackers)
     prepared = prepare(recipe)
+    check_evaluated(recipe.evaluation.select, labelled_tasks(prepared.labelled("validation")))
     found: Examination = examine(
         recipe,
         prepared.splits,
@@ -174,6 +177,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         progress.say(note)
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     model = _model(prepared, start)
+    check_length(model.encoder, recipe.max_length)
     predictor = _predictor(model, prepared)
     # Read before training, so that a bad row is found now.
     judged = {split: prepared.labelled(split) for split in ("validation", "test")}
@@ -314,6 +318,7 @@ def _count_parameters(prepared: Prepared) -> dict[str, Any]:
         config.set_task(task)
     with torch.device("meta"):
         model = MultiTaskModel(config)
+    check_length(model.encoder, prepared.recipe.max_length)
     return {
         "encoder": sum(p.numel() for p in model.encoder.parameters()),
         "heads": {

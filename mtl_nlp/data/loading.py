@@ -4,8 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from datasets import Dataset, DatasetDict, DownloadConfig, load_dataset
-from datasets.exceptions import DatasetsError
-from huggingface_hub.errors import HfHubHTTPError
 
 from mtl_nlp.errors import DataError
 from mtl_nlp.packages import PREFIX, package_folder
@@ -64,6 +62,18 @@ def load_splits(
 
 
 def _load(name: str, spec: DatasetSpec) -> Mapping[str, Dataset]:
+    if spec.data_files is None:
+        return _load_files(f"dataset {name!r}", spec, None)
+    # Each split by itself: read together, all must have the column types of the first.
+    loaded: dict[str, Dataset] = {}
+    for split, files in spec.data_files.items():
+        loaded |= _load_files(f"dataset {name!r}, split {split}", spec, {split: files})
+    return loaded
+
+
+def _load_files(
+    place: str, spec: DatasetSpec, data_files: Mapping[str, list[str]] | None
+) -> Mapping[str, Dataset]:
     path = spec.path
     try:
         if path.startswith(PREFIX):
@@ -72,19 +82,21 @@ def _load(name: str, spec: DatasetSpec) -> Mapping[str, Dataset]:
             path,
             name=spec.name,
             revision=spec.revision,
-            data_files=spec.data_files,
+            data_files=data_files,
             download_config=DownloadConfig(disable_tqdm=True),
         )
-    except (OSError, ValueError, LookupError, RuntimeError, DatasetsError, HfHubHTTPError) as error:
+    except Exception as error:  # there are many loaders, and each fails in its own way
         reason = error.__cause__ or error
+        empty = isinstance(reason, StopIteration)
+        what = "it holds no rows" if empty else str(reason).strip().rstrip(".")
+        files = [file for named in (data_files or {}).values() for file in named]
         raise DataError(
-            f"dataset {name!r} (path {spec.path!r}) cannot be loaded: {str(reason).strip()};"
-            " check path, name and data_files, and that the files are whole"
+            f"{place} ({', '.join(files) or spec.path}) cannot be loaded: {what}; check path,"
+            " name and data_files, that the files are whole, and that a column holds one kind of"
+            " value"
         ) from error
     if not isinstance(loaded, DatasetDict):
-        raise DataError(
-            f"dataset {name!r}: expected a table with splits, found {type(loaded).__name__}"
-        )
+        raise DataError(f"{place}: expected a table with splits, found {type(loaded).__name__}")
     splits: Mapping[str, Dataset] = loaded
     return splits
 

@@ -132,7 +132,9 @@ class RowFile:
             except (ValueError, RecursionError) as error:
                 self._fail(number, f"expected JSON: {error}")
             if not isinstance(record, dict):
-                self._fail(number, f'expected an object like {{"text": "…"}}, found {line:.40}')
+                self._fail(
+                    number, f'expected an object like {{"text": "…"}}, found {line.strip():.40}'
+                )
             yield PlacedRow(self._place(number), record)
 
     def _csv(self, lines: Iterator[str]) -> Iterator[PlacedRow]:

@@ -61,7 +61,8 @@ def saved_form(task: Task) -> dict[str, Any]:
 def _explain(cls: type[Task], error: Any, where: str) -> str:
     key = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] != "unexpected_keyword_argument":
-        return f"{where}.{key}: {error['msg']}, found {error['input']!r}"
+        expected = error["msg"].replace("Input should", "should")
+        return f"{where}.{key}: {expected}, found {error['input']!r}"
     known = [*{column: None for way in cls.columns for column in way}, *options_of(cls)]
     known += ["type", "dataset", "labels", "map", "weight", "metrics"]
     near = difflib.get_close_matches(key, known, n=1)

@@ -1,6 +1,7 @@
 """The run folder: refused, begun, finished; a finished one is a model folder."""
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -63,6 +64,13 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"output: {self.path} is a file; name a folder")
+        above = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
+        if not above.is_dir():
+            raise UserError(
+                f"output: {self.path} lies below {above}, which is a file; name another"
+            )
+        if not os.access(above, os.W_OK):
+            raise UserError(f"output: the folder {above} may not be written to; name another")
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return
         if not (self.path / RECIPE).is_file():
