@@ -30,6 +30,11 @@ def test_arrow_lists_come_back_from_any_slice(lists: list[list[int]], head: int,
     assert _as_lists(Ragged.from_arrow(column[head : head + cut])) == lists[head : head + cut]
 
 
+@given(LISTS)
+def test_arrow_gets_the_same_lists(lists: list[list[int]]) -> None:
+    assert Ragged.from_lists(lists).to_arrow().to_pylist() == lists
+
+
 @given(st.lists(LISTS, min_size=1, max_size=3))
 def test_parts_are_put_one_after_the_other(parts: list[list[list[int]]]) -> None:
     whole = Ragged.concatenate([Ragged.from_lists(part) for part in parts])

@@ -1,0 +1,186 @@
+"""A task finds its labels in the columns of its datasets, whatever they are called."""
+
+from typing import Any
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from datasets import List as ListFeature
+
+from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks, records
+from mtl_nlp.errors import DataError, RecipeError
+from mtl_nlp.tasks.base import Task
+from tests.rows import make_recipe
+
+TEXT = {"path": "org/texts", "text": "text"}
+WORDS = {"path": "org/words", "tokens": "tokens"}
+MOOD = {"type": "text_classification", "dataset": "d", "label": "label"}
+NER = {"type": "token_classification", "dataset": "d", "tags": "tags"}
+
+
+def _learn(task: dict[str, Any], *tables: Dataset) -> Task:
+    """The task learned from datasets d, e, … of these training rows."""
+    names = "de"[: len(tables)]
+    inputs = WORDS if task["type"] == "token_classification" and "tags" in task else TEXT
+    recipe = make_recipe(dict.fromkeys(names, inputs), {"t": {**task, "dataset": list(names)}})
+    splits = {name: {"train": table} for name, table in zip(names, tables, strict=True)}
+    return learn_tasks(*bind_tasks(recipe), splits)["t"]
+
+
+def _labels(*values: Any, feature: Any = None) -> Dataset:
+    features = Features({"label": feature}) if feature else None
+    return Dataset.from_dict({"label": list(values)}, features=features)
+
+
+def test_records_come_in_order_across_batches() -> None:
+    table = Dataset.from_dict({"a": range(2500), "b": [str(i) for i in range(2500)]})
+    assert list(records(table)) == [{"a": i, "b": str(i)} for i in range(2500)]
+
+
+def test_columns_are_bound_per_dataset() -> None:
+    task = {**MOOD, "dataset": ["d", "e"], "label": {"d": "stars", "e": "mood"}}
+    tasks, bindings = bind_tasks(make_recipe({"d": TEXT, "e": TEXT}, {"t": task}))
+    assert [(b.dataset, b.columns) for b in bindings] == [
+        ("d", {"label": "stars"}),
+        ("e", {"label": "mood"}),
+    ]
+    assert tasks["t"].inputs == ("text",)
+
+
+def test_settings_reach_the_task() -> None:
+    task = {**NER, "scheme": "bioes", "labels": ["person"], "weight": 2}
+    (built,) = bind_tasks(make_recipe({"d": WORDS}, {"t": task}))[0].values()
+    assert (built.type, built.weight, built.labels) == ("token_classification", 2.0, ("person",))
+    assert built.logit_names == ("O", "B-person", "I-person", "E-person", "S-person")
+
+
+def test_labels_of_all_datasets_are_learned_sorted() -> None:
+    assert _learn(MOOD, _labels("b", "c"), _labels("a", None)).labels == ("a", "b", "c")
+
+
+def test_numbers_are_sorted_as_numbers() -> None:
+    assert _learn(MOOD, _labels(10, 9, 2)).labels == ("2", "9", "10")
+
+
+def test_whole_numbers_read_as_floats_are_whole() -> None:
+    assert _learn(MOOD, _labels(1.0, 0.0, None)).labels == ("0", "1")
+
+
+def test_a_class_label_keeps_its_order() -> None:
+    feature = ClassLabel(names=["worse", "better"])
+    assert _learn(MOOD, _labels(1, 1, feature=feature)).labels == ("worse", "better")
+
+
+def test_class_labels_of_several_datasets_are_joined_in_order() -> None:
+    one, other = ClassLabel(names=["z", "b"]), ClassLabel(names=["b", "a"])
+    tables = _labels(0, feature=one), _labels(1, feature=other)
+    assert _learn(MOOD, *tables).labels == ("z", "b", "a")
+
+
+def test_renaming_reaches_labels_and_tags_behind_their_prefix() -> None:
+    assert _learn({**MOOD, "map": {"pos": "good"}}, _labels("pos", "bad")).labels == ("bad", "good")
+    feature = ListFeature(ClassLabel(names=["O", "B-PER", "I-PER"]))
+    tags = Dataset.from_dict({"tags": [[1, 2]]}, features=Features({"tags": feature}))
+    assert _learn({**NER, "map": {"PER": "person"}}, tags).labels == ("person",)
+
+
+def test_given_labels_need_no_rows() -> None:
+    assert _learn({**MOOD, "labels": ["x", "y"]}, _labels(None)).labels == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "expected"),
+    [
+        (ClassLabel(names=["a", "b"]), 1, "b"),
+        (ClassLabel(names=["a", "b"]), -1, None),
+        (ClassLabel(names=["a", "b"]), None, None),
+        (ListFeature(ClassLabel(names=["O", "B-x"])), [1, 0], ["B-x", "O"]),
+        (ListFeature({"start": Value("int64"), "label": ClassLabel(names=["p", "q"])}),
+         [{"start": 3, "label": 1}], [{"start": 3, "label": "q"}]),
+        (Value("string"), "b", "b"),
+        (Value("float64"), 1.0, 1.0),
+    ],
+)  # fmt: skip
+def test_class_numbers_reach_the_task_as_names(feature: Any, value: Any, expected: Any) -> None:
+    table = Dataset.from_dict({"column": [value]}, features=Features({"column": feature}))
+    binding = Binding("t", "d", {"label": "column"}, {})
+    assert list(binding.column(table)) == [{"label": expected}]
+
+
+def test_a_record_of_lists_has_its_class_numbers_named() -> None:
+    feature = {"start": ListFeature(Value("int64")), "label": ListFeature(ClassLabel(names=["p"]))}
+    table = Dataset.from_dict(
+        {"column": [{"start": [3], "label": [0]}]}, features=Features({"column": feature})
+    )
+    (fields,) = Binding("t", "d", {"entities": "column"}, {}).column(table)
+    assert fields == {"entities": {"start": [3], "label": ["p"]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("pos", "good"),
+        (1, "one"),
+        (["B-pos", "O", "I-pos"], ["B-good", "O", "I-good"]),
+        ({"label": "pos", "start": 4}, {"label": "good", "start": 4}),
+        ("other", "other"),
+        (None, None),
+    ],
+)
+def test_renaming_reaches_into_lists_and_records(value: Any, expected: Any) -> None:
+    binding = Binding("t", "d", {"label": "label"}, {"pos": "good", "1": "one"})
+    features = Features({"label": Value("string")})
+    assert binding.fields({"label": value}, features) == {"label": expected}
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({**MOOD, "type": "text_clasification"}, r"tasks.t.type: .*did you mean 'text_classif"),
+        ({**MOOD, "scheme": "bio"}, r"tasks.t.scheme: unknown key"),
+        ({**NER, "schema": "bio"}, r"tasks.t.schema: unknown key; did you mean 'scheme'\?"),
+        ({**NER, "scheme": "bilou"}, r"tasks.t.scheme: .*found 'bilou'"),
+        ({**MOOD, "inputs": ["text"]}, r"tasks.t.inputs: is not for a recipe to set"),
+        ({**MOOD, "stock": False}, r"tasks.t.stock: is not for a recipe to set"),
+        ({**NER, "entities": "e"}, r"tasks.t: expected the label columns tags: COLUMN or entities"
+         r": COLUMN, found .*tags: tags.*entities: e|tasks.t: expected the label columns"),
+        ({k: v for k, v in MOOD.items() if k != "label"}, r"tasks.t: expected .*label: COLUMN,"
+         " found none"),
+        ({**MOOD, "label": 3}, r"tasks.t.label: expected a column's name, found 3"),
+        ({**MOOD, "label": {"e": "label"}}, r"tasks.t.label: names no column for the dataset 'd';"
+         " it has one for e"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_task_name_its_key(task: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        bind_tasks(make_recipe({"d": WORDS if "tags" in task else TEXT}, {"t": task}))
+
+
+def test_pairs_and_single_texts_do_not_mix_in_one_task() -> None:
+    datasets = {"d": TEXT, "e": {**TEXT, "text_pair": "second"}}
+    with pytest.raises(RecipeError, match=r"tasks.t.dataset: e holds pairs of texts"):
+        bind_tasks(make_recipe(datasets, {"t": {**MOOD, "dataset": ["d", "e"]}}))
+
+
+def test_a_missing_label_column_is_told_with_the_ones_there_are() -> None:
+    table = Dataset.from_dict({"text": ["x"], "mood": ["good"]})
+    expected = r"dataset 'd', split train: no column 'label' \(tasks.t.label\); it has text, mood"
+    with pytest.raises(DataError, match=expected):
+        _learn(MOOD, table)
+
+
+def test_a_label_that_cannot_be_learned_is_told_with_its_row() -> None:
+    expected = r"dataset 'e', split train, row 1, column label: task 't': .*found 0\.5"
+    with pytest.raises(DataError, match=expected):
+        _learn(MOOD, _labels("a", "b", "c"), _labels(0.0, 0.5))
+
+
+def test_rows_that_teach_nothing_are_told_with_their_datasets() -> None:
+    expected = r"dataset 'd', 'e', split train: task 't': expected at least two different labels"
+    with pytest.raises(DataError, match=expected):
+        _learn(MOOD, _labels("a"), _labels("a", None))
+
+
+def test_one_dataset_carries_several_tasks() -> None:
+    tasks = {"intent": MOOD, "slots": NER}
+    _, bindings = bind_tasks(make_recipe({"d": WORDS}, tasks))
+    assert [(b.task, b.dataset) for b in bindings] == [("intent", "d"), ("slots", "d")]

@@ -1,0 +1,81 @@
+"""Entities given by characters become the tags of words."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtl_nlp.tasks.entities import entity_tags, read_entities, widened
+from mtl_nlp.tasks.schemes import Span, read_spans
+from mtl_nlp.words import Row, join_words, split_words
+
+ROW = Row(join_words(["two", "ord"]))
+
+
+def _entity(start: Any, end: Any, label: Any = "x") -> dict[str, Any]:
+    return {"start": start, "end": end, "label": label}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [_entity(0, 3), {**_entity(4, 9, "y"), "note": "more"}],
+        {"start": [0, 4], "end": [3, 9], "label": ["x", "y"]},
+    ],
+)
+def test_records_and_lists_of_columns_are_read_alike(value: Any) -> None:
+    assert read_entities(value) == [Span(0, 3, "x"), Span(4, 9, "y")]
+
+
+@pytest.mark.parametrize("value", [None, [], {"start": [], "end": [], "label": []}])
+def test_there_may_be_none(value: Any) -> None:
+    assert read_entities(value) == []
+
+
+@given(st.text("ab .'-é😀", min_size=1, max_size=20), st.data())
+def test_an_entity_of_whole_words_comes_back(text: str, data: st.DataObject) -> None:
+    row = Row(split_words(text))
+    if not len(row):
+        return
+    first = data.draw(st.integers(0, len(row) - 1))
+    last = data.draw(st.integers(first, len(row) - 1))
+    start, end = int(row.words.starts[first]), int(row.words.ends[last])
+    tags = entity_tags([_entity(start, end)], row)
+    assert len(tags) == len(row)
+    assert read_spans(tags) == [Span(first, last + 1, "x")]
+    assert widened(Span(start, end, "x"), row) == ""
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        (3, 10, ""),
+        (11, 15, ""),  # with the blank behind it
+        (3, 8, "'Nadia' becomes \"Nadia's\""),
+        (5, 14, '"dia\'s New" becomes "Nadia\'s New"'),
+    ],
+)
+def test_what_is_widened_to_whole_words_is_told(start: int, end: int, told: str) -> None:
+    assert widened(Span(start, end, "x"), Row(split_words("In Nadia's New York"))) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([_entity(0, 0)], "'x' of characters 0 to 0 lies outside the text of 7 characters"),
+        ([_entity(-1, 2)], "'x' of characters -1 to 2 lies outside the text"),
+        ([_entity(4, 8)], "outside the text of 7 characters; start and end count characters from"),
+        ([_entity(3, 4)], "'x' of characters 3 to 4 is only blanks"),
+        ([_entity(0, None)], "expected an entity with start, end and label, found"),
+        ([_entity(0, 1, None)], "expected an entity with start, end and label, found"),
+        (["x"], "expected an entity with start, end and label, found 'x'"),
+        ("x", "expected a list of entities, found 'x'"),
+        ([_entity(0, 2), _entity(1, 3, "y")],
+         r"entities 'x' \(0 to 2\) and 'y' \(1 to 3\) share a word; a word can be in one entity"),
+        ([_entity(0, 1), _entity(2, 3, "y")], r"'x' \(0 to 1\) and 'y' \(2 to 3\) share a word"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_entities_is_told(value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        entity_tags(value, ROW)
