@@ -311,7 +311,7 @@ def _push(args: argparse.Namespace) -> None:
 def _card(args: argparse.Namespace) -> None:
     from mtl_nlp.hub.card import write_card
 
-    card = write_card(Path(args.model), overwrite=True)
+    card = write_card(Path(args.model))
     for problem in card.problems:
         print(f"model card: {problem}", file=sys.stderr)
     if args.json:

@@ -70,6 +70,12 @@ class Prepared:
     train: Mapping[str, EncodedSplit]
     notes: Sequence[str]
 
+    def examine(self) -> Examination:
+        """What is in the data and what is doubtful about it; reads every row of every split."""
+        return examine(
+            self.recipe, self.splits, self.tasks, self.bindings, self.encoder, self.train
+        )
+
     def labelled(self, split: str) -> list[LabelledRows]:
         """The rows of one split, one entry per dataset that has it."""
         return [
@@ -128,16 +134,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
     _check_trackers(recipe.training.trackers)
     prepared = prepare(recipe)
     check_evaluated(recipe.evaluation.select, labelled_tasks(prepared.labelled("validation")))
-    found: Examination = examine(
-        recipe,
-        prepared.splits,
-        prepared.tasks,
-        prepared.bindings,
-        prepared.encoder,
-        prepared.train,
-    )
     mixture = _mixture(prepared)
-    report = found.as_dict()
+    report = prepared.examine().as_dict()
     for name, share in mixture.shares.items():
         report["datasets"][name]["share"] = float(share)
     return {
@@ -173,8 +171,9 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     progress = TrainingProgress(None if main else Console(quiet=True))
     with accelerator.main_process_first():
         prepared = prepare(recipe)
-    for note in prepared.notes:
-        progress.say(note)
+    if main:
+        for note in (*prepared.notes, *prepared.examine().warnings):
+            progress.say(f"note: {note}")
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     model = _model(prepared, start)
     check_length(model.encoder, recipe.max_length)
@@ -217,16 +216,12 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         if labelled_tasks(rows)
     }
     accelerator.end_training()
-    run = Run(folder.path, metrics)
     if main:
         primary = {name: task.primary for name, task in prepared.tasks.items()}
         folder.finish(best, metrics, primary, loop.selection.step, loop.mixture.shares)
-        for problem in write_card(folder.path, overwrite=True).problems:
-            progress.say(f"model card: {problem}")
-        if recipe.hub.repo_id and recipe.hub.push != "never":
-            pushed = push_folder(folder.path, recipe.hub.repo_id, private=recipe.hub.private)
-            progress.say(f"published: {pushed.url}")
-    return run
+        _write_card(folder.path, progress)
+        _push(folder.path, recipe, progress)
+    return Run(folder.path, metrics)
 
 
 def evaluate(
@@ -384,6 +379,22 @@ def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
 
 def _predictor(model: MultiTaskModel, prepared: Prepared) -> Predictor:
     return Predictor(model, prepared.encoder, prepared.recipe.training.micro_batch_size)
+
+
+def _write_card(folder: Path, progress: TrainingProgress) -> None:
+    """A card never costs a run: what goes wrong is only told."""
+    try:
+        problems = write_card(folder, overwrite=True).problems
+    except UserError as error:
+        problems = (str(error),)
+    for problem in problems:
+        progress.say(f"model card: {problem}")
+
+
+def _push(folder: Path, recipe: Recipe, progress: TrainingProgress) -> None:
+    if recipe.hub.repo_id and recipe.hub.push != "never":
+        pushed = push_folder(folder, recipe.hub.repo_id, private=recipe.hub.private)
+        progress.say(f"published: {pushed.url}")
 
 
 def _publisher(recipe: Recipe, progress: TrainingProgress) -> Any:

@@ -62,13 +62,11 @@ def labelled_rows(
     Raises:
         DataError: If a row is not what the recipe says; the first such row is named.
     """
-    records = dataset.to_list()
+    records, features = dataset.to_list(), dataset.features
     rows = read_rows(encoder, spec, records, place, range(len(records)))
     references = {
         binding.task: [
-            read_label(
-                tasks[binding.task], binding, record, dataset.features, row, f"{place}, row {i}"
-            )
+            read_label(tasks[binding.task], binding, record, features, row, f"{place}, row {i}")
             for i, (record, row) in enumerate(zip(records, rows, strict=True))
         ]
         for binding in bindings
