@@ -21,7 +21,7 @@ from mtl_nlp.data.encoding import RowEncoder
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.data.mixture import Mixture
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
-from mtl_nlp.errors import HubError, RecipeError
+from mtl_nlp.errors import HubError, RecipeError, UserError
 from mtl_nlp.hub.card import write_card
 from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.inference.pipeline import pipeline
