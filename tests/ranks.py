@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -123,3 +125,46 @@ def train_as_rank(recipe: Recipe, resume: bool, environment: dict[str, int]) -> 
             train(recipe, resume=resume)
         except Stopped as stopped:
             sys.exit(128 + stopped.signum)
+
+
+def train_until(recipe: Recipe, moment: str, number: int) -> None:
+    """Begin or go on with a run and be killed; the body of a process.
+
+    Args:
+        recipe: Of the run.
+        moment: ``step`` or ``evaluation``: in a forward; ``checkpoint`` or ``file``: when a file
+            among the checkpoints or elsewhere in the run folder is opened, renamed or removed.
+        number: The how manieth of these it is, from 1; 0 for none.
+    """
+    from mtl_nlp.model.modeling import MultiTaskModel
+    from mtl_nlp.run import train
+
+    seen = 0
+
+    def pass_by() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def on_forward(module: nn.Module, *_: Any) -> None:
+        if isinstance(module, MultiTaskModel) and module.training == (moment == "step"):
+            pass_by()
+
+    def on_event(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in ("os.rename", "os.remove", "os.rmdir") or (
+            event == "open" and set(str(arguments[1])) & set("wa+")  # to write
+        ):
+            path = str(arguments[0])
+            # A tree is removed by names relative to its folders, and only checkpoints are.
+            among_checkpoints = "/checkpoints/" in path or "/" not in path
+            within = path.startswith(recipe.output) or "/" not in path
+            if within and among_checkpoints == (moment == "checkpoint"):
+                pass_by()
+
+    if moment in ("step", "evaluation"):
+        register_module_forward_hook(on_forward)
+    else:
+        sys.addaudithook(on_event)
+    with (Path(recipe.output).parent / "rank-0.txt").open("a", buffering=1) as sys.stderr:
+        train(recipe, resume=True)

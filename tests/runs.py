@@ -9,7 +9,7 @@ from mtl_nlp.recipe import Recipe
 from tests.tiny import WORDS, tiny_encoder
 
 FILLERS = [word for word in WORDS if not word.startswith("##")][:40]
-_PLACES, _ORGS = ("city",), ("company",)
+_PLACES, _ORGS = ("city", "day", "film"), ("company", "phone", "music")
 
 
 def tiny_recipe(folder: Path, **changes: Any) -> Recipe:

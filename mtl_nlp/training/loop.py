@@ -1,6 +1,7 @@
 """The training loop on Accelerate: whole steps, evaluations, checkpoints, and how it stops."""
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -96,6 +97,10 @@ class TrainingLoop:
                 f" {self.world_size} processes; use at least as many rows as processes"
             )
         self.steps = self.spec.steps(sum(len(split) for split in data.train.values()))
+        # Weights read from a file lie at any address, and the last bit of a product depends on it:
+        # laid anew, those of a resumed training compute what those of the first one did.
+        for weights in itertools.chain(model.parameters(), model.buffers()):
+            weights.data = weights.data.clone()
         optimizer = build_optimizer(model, self.spec)
         self.schedule = build_schedule(optimizer, self.spec, self.steps)
         self.objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
