@@ -256,7 +256,8 @@ def _predict(args: argparse.Namespace) -> None:
         if args.input is not None:
             from mtl_nlp.reports import reading
 
-            rows = stack.enter_context(reading(files.RowFile(args.input)))
+            to_screen = args.output is None and sys.stdout.isatty()
+            rows = stack.enter_context(reading(files.RowFile(args.input), quiet=to_screen))
         _print_predictions(args, files.predicted_rows(pipe.predictor, rows, args.tasks))
 
 

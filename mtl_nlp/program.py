@@ -71,7 +71,7 @@ def _tell(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, Stopped):
-        _say(str(error))
+        _say(f"{error}; go on with --resume")
         return 128 + error.signum
     if isinstance(error, UserError):
         _say(f"error: {error}")

@@ -81,20 +81,23 @@ def prediction(text: str, predictions: Mapping[str, Any]) -> Iterator[Renderable
 
 
 @contextmanager
-def reading(file: RowFile) -> Iterator[Iterator[PlacedRow]]:
-    """The rows of a file, with a progress bar on stderr where that is a terminal."""
+def reading(file: RowFile, *, quiet: bool) -> Iterator[Iterator[PlacedRow]]:
+    """The rows of a file, with a progress bar on stderr where that is a terminal.
+
+    Args:
+        file: What is read.
+        quiet: Show no bar, because stdout is a terminal as well and shows the rows.
+    """
     console = Console(stderr=True)
-    columns = (
+    with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[rows]:,} rows"),
-    )
-    with Progress(
-        *columns,
         TimeElapsedColumn(),
         console=console,
-        disable=not console.is_terminal,
+        disable=quiet or not console.is_terminal,
         transient=True,
+        redirect_stdout=False,  # else the rows would go where the bar is
     ) as bar:
         task = bar.add_task(file.name, total=file.total, rows=0)
 

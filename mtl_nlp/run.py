@@ -171,9 +171,6 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     progress = TrainingProgress(None if main else Console(quiet=True))
     with accelerator.main_process_first():
         prepared = prepare(recipe)
-    if main:
-        for note in (*prepared.notes, *prepared.examine().warnings):
-            progress.say(f"note: {note}")
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     model = _model(prepared, start)
     check_length(model.encoder, recipe.max_length)
@@ -200,6 +197,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     )
     # Only now, with nothing left that a mistake could stop, is the folder touched.
     if main:
+        for note in (*prepared.notes, *prepared.examine().warnings):
+            progress.say(f"note: {note}")
         folder.begin(recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()
     if recipe.training.trackers:

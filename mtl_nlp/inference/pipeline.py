@@ -29,8 +29,8 @@ class MultiTaskPipeline:
     def __init__(self, model: MultiTaskModel, encoder: RowEncoder, *, batch_size: int = 32) -> None:
         self.predictor = Predictor(model, encoder, batch_size)
 
-    @overload
-    def __call__(
+    @overload  # a str is a sequence of str, too
+    def __call__(  # type: ignore[overload-overlap]
         self, inputs: str | Record, *, tasks: Sequence[str] | None = None
     ) -> dict[str, Any]: ...
 
@@ -88,8 +88,8 @@ def pipeline(
     encoder = RowEncoder(
         tokenizer, loaded.config.max_seq_length, loaded.config.word_pattern, loaded.config.join
     )
-    loaded.to(device or _best_device())
-    return MultiTaskPipeline(loaded.eval(), encoder, batch_size=batch_size)
+    loaded.to(device or _best_device())  # type: ignore[arg-type]  # its decorator loses the method
+    return MultiTaskPipeline(loaded.train(False), encoder, batch_size=batch_size)
 
 
 def _best_device() -> torch.device:

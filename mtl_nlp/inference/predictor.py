@@ -108,7 +108,7 @@ class Predictor:
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Row numbers and their logits by task, a batch at a time, the longest rows first."""
         training = self.model.training
-        self.model.eval()
+        self.model.train(False)
         collator = Collator({}, self.encoder.tokenizer.pad_token_id)
         order = np.argsort(-encoded.lengths, kind="stable")
         try:
