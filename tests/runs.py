@@ -5,7 +5,16 @@ import random
 from pathlib import Path
 from typing import Any
 
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+
+from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
+from mtl_nlp.run import Prepared
+from mtl_nlp.training.loop import TrainingData, TrainingLoop
+from mtl_nlp.training.progress import TrainingProgress
 from tests.tiny import WORDS, tiny_encoder
 
 FILLERS = [word for word in WORDS if not word.startswith("##")][:40]
@@ -59,6 +68,45 @@ def tiny_recipe(folder: Path, **changes: Any) -> Recipe:
     if "max_steps" in content["training"]:
         content["training"].pop("epochs", None)
     return Recipe(**content)
+
+
+def tiny_model(prepared: Prepared) -> MultiTaskModel:
+    """A fresh model of a prepared recipe, the same each time, far from where weights start."""
+    torch.manual_seed(1)
+    model = MultiTaskModel.from_encoder(prepared.recipe.encoder, {}, dropout=0.0)
+    for task in prepared.tasks.values():
+        model.set_head(task)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return model
+
+
+def tiny_loop(
+    prepared: Prepared,
+    model: MultiTaskModel,
+    folder: Path,
+    console: Console | None = None,
+    **training: Any,
+) -> TrainingLoop:
+    """The training of a model in a folder; keys of the recipe's ``training`` may be changed."""
+    if "max_steps" in training:
+        training["epochs"] = None
+    spec = prepared.recipe.training.model_copy(update=training)
+    return TrainingLoop(
+        prepared.recipe.model_copy(update={"training": spec}),
+        model,
+        prepared.encoder.tokenizer,
+        Predictor(model, prepared.encoder),
+        TrainingData(
+            prepared.train,
+            {t: [b.dataset for b in prepared.bindings if b.task == t] for t in prepared.tasks},
+            prepared.labelled("validation"),
+        ),
+        accelerator=Accelerator(cpu=True),
+        folder=folder,
+        progress=TrainingProgress(console or Console(quiet=True)),
+    )
 
 
 def write_data(folder: Path, *, train: int = 60) -> None:

@@ -6,19 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from rich.console import Console
 from torch import Tensor
 from torch.nn import functional as F
 
 from mtl_nlp.data.collator import Collator
 from mtl_nlp.data.mixture import Mixture
-from mtl_nlp.inference.predictor import Predictor
-from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.run import Prepared, prepare
-from mtl_nlp.training.loop import TrainingData, TrainingLoop
-from mtl_nlp.training.progress import TrainingProgress
-from tests.runs import steps_of, tiny_recipe
+from tests.runs import steps_of, tiny_loop, tiny_model, tiny_recipe
 
 CUTS = (32, 8, 5, 1)  # rows of a piece; 5 leaves a smaller last one
 MIXES = ("batch", "step")
@@ -39,45 +33,17 @@ def prepared_by_mix(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
     return get
 
 
-def new_model(prepared: Prepared, dtype: torch.dtype = torch.float32) -> MultiTaskModel:
-    torch.manual_seed(1)
-    model = MultiTaskModel.from_encoder(prepared.recipe.encoder, {}, dropout=0.0)
-    for task in prepared.tasks.values():
-        model.set_head(task)
-    for parameter in model.parameters():  # far from its start, where gradients are not all alike
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    return model.to(dtype)
-
-
 def run_steps(
     prepared: Prepared, folder: Path, *, cut: int, steps: int, dtype: torch.dtype = torch.float32
 ) -> tuple[list[dict[str, Any]], Gradients]:
     """Train some steps; their records, and the last step's gradient before clipping."""
-    training = prepared.recipe.training.model_copy(
-        update={"micro_batch_size": cut, "max_steps": steps, "epochs": None}
-    )
-    recipe = prepared.recipe.model_copy(update={"training": training})
-    model = new_model(prepared, dtype)
+    model = tiny_model(prepared).to(dtype)
     gradients: Gradients = {}
     for name, parameter in model.named_parameters():
         parameter.register_post_accumulate_grad_hook(
             lambda p, name=name: gradients.update({name: p.grad.clone()})
         )
-    loop = TrainingLoop(
-        recipe,
-        model,
-        prepared.encoder.tokenizer,
-        Predictor(model, prepared.encoder),
-        TrainingData(
-            prepared.train,
-            {t: [b.dataset for b in prepared.bindings if b.task == t] for t in prepared.tasks},
-            prepared.labelled("validation"),
-        ),
-        accelerator=Accelerator(cpu=True),
-        folder=folder,
-        progress=TrainingProgress(Console(quiet=True)),
-    )
-    loop.run()
+    tiny_loop(prepared, model, folder, micro_batch_size=cut, max_steps=steps).run()
     return steps_of(folder), gradients
 
 
@@ -89,7 +55,7 @@ def relative_difference(one: Gradients, other: Gradients) -> float:
 
 def reference(prepared: Prepared) -> tuple[dict[str, float], Gradients]:
     """Loss per task and gradient of the first step, all its rows in one batch, in plain torch."""
-    recipe, model = prepared.recipe, new_model(prepared)
+    recipe, model = prepared.recipe, tiny_model(prepared)
     plan = Mixture(
         {name: split.lengths for name, split in prepared.train.items()},
         batch_size=32,
