@@ -113,18 +113,16 @@ def keep_gradients(path: Path) -> RemovableHandle:
 
 def train_as_rank(recipe: Recipe, resume: bool, environment: dict[str, int]) -> None:
     """Train as one process of several; the body of a process."""
+    from mtl_nlp.program import program
     from mtl_nlp.run import train
-    from mtl_nlp.training.interruption import Stopped
 
     os.environ.update({name: str(value) for name, value in environment.items()})
     os.environ.update(MASTER_ADDR="127.0.0.1", LOCAL_WORLD_SIZE=os.environ["WORLD_SIZE"])
     folder = Path(recipe.output).parent
     keep_gradients(folder / f"gradients-{environment['RANK']}.pt")
-    with (folder / f"rank-{environment['RANK']}.txt").open("a", buffering=1) as sys.stderr:
-        try:
-            train(recipe, resume=resume)
-        except Stopped as stopped:
-            sys.exit(128 + stopped.signum)
+    told_here = folder / f"rank-{environment['RANK']}.txt"
+    with told_here.open("a", buffering=1) as sys.stderr, program(debug=True):
+        train(recipe, resume=resume)
 
 
 def train_until(recipe: Recipe, moment: str, number: int) -> None:
@@ -137,6 +135,7 @@ def train_until(recipe: Recipe, moment: str, number: int) -> None:
         number: The how manieth of these it is, from 1; 0 for none.
     """
     from mtl_nlp.model.modeling import MultiTaskModel
+    from mtl_nlp.program import program
     from mtl_nlp.run import train
 
     seen = 0
@@ -166,5 +165,6 @@ def train_until(recipe: Recipe, moment: str, number: int) -> None:
         register_module_forward_hook(on_forward)
     else:
         sys.addaudithook(on_event)
-    with (Path(recipe.output).parent / "rank-0.txt").open("a", buffering=1) as sys.stderr:
+    told_here = Path(recipe.output).parent / "rank-0.txt"
+    with told_here.open("a", buffering=1) as sys.stderr, program(debug=True):
         train(recipe, resume=True)

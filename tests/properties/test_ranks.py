@@ -102,6 +102,8 @@ def test_rows_without_a_label_neither_hang_nor_count_and_idle_heads_rest(tmp_pat
         training__weight_decay=0.5,
         sampling__mix="step",
         evaluation__every=100,
+        datasets__news__max_rows={"validation": 1},  # so the second has nothing to predict
+        datasets__chat__max_rows={"validation": 1},
     )
     forget_labels(tmp_path / "chat-train.jsonl", every=4)
     ranks = Ranks(at(recipe, tmp_path / "two"))
@@ -118,6 +120,13 @@ def test_rows_without_a_label_neither_hang_nor_count_and_idle_heads_rest(tmp_pat
         moved = {name for name in after if not torch.equal(before[name], after[name])}
         assert {name.split(".")[1] for name in moved if name.startswith("heads.")} == tasks
         assert any(name.startswith("encoder.") for name in moved) == bool(tasks)
+
+
+def test_fewer_rows_than_processes_are_refused_by_all(tmp_path: Path) -> None:
+    ranks = Ranks(tiny_recipe(tmp_path, training__batch_size=1))
+    assert ranks.join() == [2, 2]
+    assert "1 rows cannot be shared among 2 processes; use at least" in told(ranks.folder)
+    assert not ranks.folder.exists()
 
 
 @pytest.mark.parametrize(
