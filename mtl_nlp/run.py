@@ -41,7 +41,7 @@ from mtl_nlp.training.evaluation import (
     labelled_rows,
     labelled_tasks,
 )
-from mtl_nlp.training.folder import CHECKPOINTS, Run, RunFolder
+from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
 from mtl_nlp.training.loop import TrainingData, TrainingLoop
 from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.progress import TrainingProgress
@@ -162,7 +162,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     _check_trackers(recipe.training.trackers)
     quiet_libraries()
     recipe = recipe.resolved()
-    folder = RunFolder(Path(recipe.output))
+    folder = OutputFolder(Path(recipe.output))
     folder.check(recipe, resume=resume, overwrite=overwrite)
     if resume and (finished := folder.finished()):
         return finished

@@ -1,4 +1,4 @@
-"""The run folder: refused, begun, finished; a finished one is a model folder."""
+"""The output folder of a training: refused, begun, finished; then it is a model folder."""
 
 import json
 import os
@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mtl_nlp.errors import DataError, UserError
+from mtl_nlp.hub.run_folder import LOG, METRICS, PLOTS, RECIPE
 from mtl_nlp.plots import plot_draws, plot_losses, plot_metrics
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.log import read_log
 
-CHECKPOINTS, LOG, METRICS, RECIPE, PLOTS = (
-    "checkpoints",
-    "log.jsonl",
-    "metrics.json",
-    "recipe.yaml",
-    "plots",
-)
+CHECKPOINTS = "checkpoints"
 _HARMLESS = (
     "output",
     "hub.",
@@ -45,8 +40,8 @@ class Run:
     metrics: dict[str, Any]
 
 
-class RunFolder:
-    """The folder of one run.
+class OutputFolder:
+    """Where one run is written; what it holds is read by `mtl_nlp.hub.run_folder`.
 
     Args:
         path: Where it is or will be.

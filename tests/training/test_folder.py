@@ -6,7 +6,7 @@ import pytest
 
 from mtl_nlp.errors import UserError
 from mtl_nlp.recipe import Recipe
-from mtl_nlp.training.folder import RunFolder
+from mtl_nlp.training.folder import OutputFolder
 from mtl_nlp.training.log import RunLog
 
 PNG = b"\x89PNG"
@@ -22,9 +22,9 @@ def recipe(**changes: Any) -> Recipe:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
+def folder(tmp_path: Path) -> OutputFolder:
     """The folder of a run that has begun."""
-    begun = RunFolder(tmp_path / "runs" / "one")
+    begun = OutputFolder(tmp_path / "runs" / "one")
     begun.begin(recipe(), overwrite=False)
     with RunLog(begun.path / "log.jsonl") as log:
         record = {"step": 1, "loss": 1.0, "losses": {"t": 1.0}, "rows": {"d": 4}}
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def best(folder: RunFolder) -> Path:
+def best(folder: OutputFolder) -> Path:
     path = folder.path / "checkpoints" / "step-000001"
     path.mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "state.json", "optimizer.pt"):
@@ -43,46 +43,46 @@ def best(folder: RunFolder) -> Path:
     return path
 
 
-def finish(folder: RunFolder, best: Path) -> None:
+def finish(folder: OutputFolder, best: Path) -> None:
     metrics = {"test": {"t": {"accuracy": 0.5}, "mean": 0.5}}
     folder.finish(best, metrics, {"t": "accuracy"}, 1, {"d": 1})
 
 
 @pytest.mark.parametrize("resume", [True, False])
 def test_a_new_or_empty_folder_is_fine(tmp_path: Path, resume: bool) -> None:
-    RunFolder(tmp_path).check(recipe(), resume=resume, overwrite=False)
-    RunFolder(tmp_path / "a" / "b").check(recipe(), resume=resume, overwrite=not resume)
+    OutputFolder(tmp_path).check(recipe(), resume=resume, overwrite=False)
+    OutputFolder(tmp_path / "a" / "b").check(recipe(), resume=resume, overwrite=not resume)
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match="is not empty and holds no run; name another folder"):
-        RunFolder(tmp_path).check(recipe(), resume=False, overwrite=overwrite)
+        OutputFolder(tmp_path).check(recipe(), resume=False, overwrite=overwrite)
     assert (tmp_path / "thesis.tex").exists()
 
 
 def test_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(UserError, match="run is a file; name a folder"):
-        RunFolder(tmp_path / "run").check(recipe(), resume=False, overwrite=True)
+        OutputFolder(tmp_path / "run").check(recipe(), resume=False, overwrite=True)
 
 
-def test_a_run_is_not_written_over_by_mistake(folder: RunFolder) -> None:
+def test_a_run_is_not_written_over_by_mistake(folder: OutputFolder) -> None:
     with pytest.raises(UserError, match=r"holds a run; go on with --resume, replace it with"):
         folder.check(recipe(), resume=False, overwrite=False)
     folder.check(recipe(), resume=False, overwrite=True)
     folder.check(recipe(), resume=True, overwrite=False)
 
 
-def test_another_recipe_is_not_resumed_and_its_changes_are_told(folder: RunFolder) -> None:
+def test_another_recipe_is_not_resumed_and_its_changes_are_told(folder: OutputFolder) -> None:
     changed = recipe(seed=14, training={"learning_rate": 0.5, "keep_checkpoints": 9})
     message = r"not the one of .*: seed: 13 -> 14; training\.learning_rate: 0\.0001 -> 0\.5; resume"
     with pytest.raises(UserError, match=message):
         folder.check(changed, resume=True, overwrite=False)
 
 
-def test_what_changes_no_result_may_change_at_a_resume(folder: RunFolder) -> None:
+def test_what_changes_no_result_may_change_at_a_resume(folder: OutputFolder) -> None:
     training = {
         "trackers": ["tensorboard"],
         "checkpoint_every": 5,
@@ -94,7 +94,7 @@ def test_what_changes_no_result_may_change_at_a_resume(folder: RunFolder) -> Non
     folder.check(changed, resume=True, overwrite=False)
 
 
-def test_an_old_run_is_cleared_away_only_if_asked(folder: RunFolder) -> None:
+def test_an_old_run_is_cleared_away_only_if_asked(folder: OutputFolder) -> None:
     folder.begin(recipe(seed=1), overwrite=False)
     assert (folder.path / "log.jsonl").exists()
     folder.begin(recipe(seed=2), overwrite=True)
@@ -102,7 +102,7 @@ def test_an_old_run_is_cleared_away_only_if_asked(folder: RunFolder) -> None:
     assert Recipe.from_yaml(folder.path / "recipe.yaml").seed == 2
 
 
-def test_a_finished_run_has_model_pictures_and_scores(folder: RunFolder, best: Path) -> None:
+def test_a_finished_run_has_model_pictures_and_scores(folder: OutputFolder, best: Path) -> None:
     assert folder.finished() is None
     finish(folder, best)
     names = {path.relative_to(folder.path).as_posix() for path in folder.path.rglob("*")}
@@ -127,7 +127,7 @@ def test_a_finished_run_has_model_pictures_and_scores(folder: RunFolder, best: P
 
 @pytest.mark.parametrize("log", ["not a log\n", None])
 def test_a_broken_log_costs_the_pictures_and_not_the_model(
-    folder: RunFolder, best: Path, log: str | None
+    folder: OutputFolder, best: Path, log: str | None
 ) -> None:
     (folder.path / "log.jsonl").unlink()
     if log is not None:
