@@ -332,7 +332,7 @@ def _accelerator(recipe: Recipe) -> Accelerator:
         project_dir=recipe.output,
         kwargs_handlers=[
             # A step need not use every head.
-            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+            DistributedDataParallelKwargs(find_unused_parameters=True)
         ],
     )
 
