@@ -19,13 +19,14 @@ from mtl_nlp.data.collator import Collator
 from mtl_nlp.data.mixture import Mixture, StepPlan, micro_batches
 from mtl_nlp.data.prepare import EncodedSplit
 from mtl_nlp.errors import UserError
+from mtl_nlp.hub.run_folder import LOG
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
-from mtl_nlp.training.folder import CHECKPOINTS, LOG
+from mtl_nlp.training.folder import CHECKPOINTS
 from mtl_nlp.training.interruption import Interruption, Stopped
 from mtl_nlp.training.log import RunLog, read_log
 from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
