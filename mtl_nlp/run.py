@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mtl_nlp.data.loading import load_splits
 from mtl_nlp.data.mixture import Mixture
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
 from mtl_nlp.errors import HubError, RecipeError, UserError
-from mtl_nlp.hub.card import write_card
+from mtl_nlp.hub.card import CARD, write_card
 from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
@@ -165,6 +165,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     folder = OutputFolder(Path(recipe.output))
     folder.check(recipe, resume=resume, overwrite=overwrite)
     if resume and (finished := folder.finished()):
+        if is_main_process() and not (folder.path / CARD).exists():  # killed just before its end
+            _publish(folder.path, recipe, TrainingProgress())
         return finished
     accelerator = _accelerator(recipe)
     main = accelerator.is_main_process
@@ -193,7 +195,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         folder=folder.path,
         progress=progress,
         resume=start,
-        published=_publisher(recipe, progress),
+        published=_checkpoint_publisher(recipe, progress),
     )
     # Only now, with nothing left that a mistake could stop, is the folder touched.
     if main:
@@ -218,8 +220,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     if main:
         primary = {name: task.primary for name, task in prepared.tasks.items()}
         folder.finish(best, metrics, primary, loop.selection.step, loop.mixture.shares)
-        _write_card(folder.path, progress)
-        _push(folder.path, recipe, progress)
+        _publish(folder.path, recipe, progress)
     return Run(folder.path, metrics)
 
 
@@ -380,23 +381,22 @@ def _predictor(model: MultiTaskModel, prepared: Prepared) -> Predictor:
     return Predictor(model, prepared.encoder, prepared.recipe.training.micro_batch_size)
 
 
-def _write_card(folder: Path, progress: TrainingProgress) -> None:
-    """A card never costs a run: what goes wrong is only told."""
+def _publish(folder: Path, recipe: Recipe, progress: TrainingProgress) -> None:
+    """Write the card, which never costs a run, and send the folder if the recipe says so."""
     try:
         problems = write_card(folder, overwrite=True).problems
     except UserError as error:
         problems = (str(error),)
     for problem in problems:
         progress.say(f"model card: {problem}")
-
-
-def _push(folder: Path, recipe: Recipe, progress: TrainingProgress) -> None:
     if recipe.hub.repo_id and recipe.hub.push != "never":
         pushed = push_folder(folder, recipe.hub.repo_id, private=recipe.hub.private)
         progress.say(f"published: {pushed.url}")
 
 
-def _publisher(recipe: Recipe, progress: TrainingProgress) -> Any:
+def _checkpoint_publisher(
+    recipe: Recipe, progress: TrainingProgress
+) -> Callable[[Path, int], None] | None:
     """Publishes checkpoints as they come, where the recipe wants that; a failure is only told."""
     repo_id = recipe.hub.repo_id
     if repo_id is None or recipe.hub.push != "checkpoint":

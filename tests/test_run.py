@@ -130,6 +130,12 @@ def test_a_finished_run_is_given_back_at_once(run: Run, recipe: Recipe) -> None:
     assert content(run.path) == before
 
 
+def test_a_run_killed_before_its_card_gets_it_when_resumed(run: Run, recipe: Recipe) -> None:
+    (run.path / "README.md").unlink()
+    assert train(recipe, resume=True) == run
+    assert "mtl_nlp" in (run.path / "README.md").read_text(encoding="utf-8")
+
+
 def test_resuming_with_another_recipe_is_refused(run: Run, recipe: Recipe) -> None:
     changed = recipe.with_overrides(["seed=14", "training.learning_rate=0.5"])
     with pytest.raises(UserError, match=r"seed: 13 -> 14; training\.learning_rate: 0\.001 -> 0\.5"):
