@@ -17,15 +17,17 @@ lint: .venv/ready
 types: .venv/ready
 	$(BIN)/mypy
 
-# A wheel that installs and imports in an empty environment.
+# A wheel that installs and imports in an empty environment, its data with it.
 wheel: .venv/ready
 	rm -rf build dist .wheel-venv
 	$(BIN)/python -m build --wheel --outdir dist
 	$(PYTHON) -m venv .wheel-venv
-	.wheel-venv/bin/pip install --quiet --constraint constraints.txt torch==2.13.0
-	.wheel-venv/bin/pip install --quiet --constraint constraints.txt dist/*.whl
-	cd dist && ../.wheel-venv/bin/python -c "import mtl_nlp, mtl_nlp.run; print(mtl_nlp.__version__, mtl_nlp.__file__)"
-	cd dist && ../.wheel-venv/bin/mtl-nlp --help > /dev/null
+	.wheel-venv/bin/pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0
+	.wheel-venv/bin/pip install --quiet --no-compile --constraint constraints.txt dist/*.whl
+	cd dist && ../.wheel-venv/bin/python -c "from importlib.resources import files; import mtl_nlp.run; \
+		print(files('mtl_nlp.corpus').joinpath('train.jsonl').stat().st_size, \
+		files('mtl_nlp.hub').joinpath('card_template.md').stat().st_size, mtl_nlp.__file__)"
+	cd dist && ../.wheel-venv/bin/mtl-nlp --version
 	rm -rf .wheel-venv
 
 # torch by itself first: with it in place, nothing else asks for another build of it.
