@@ -99,7 +99,7 @@ def reading(file: RowFile, *, quiet: bool) -> Iterator[Iterator[PlacedRow]]:
         transient=True,
         redirect_stdout=False,  # else the rows would go where the bar is
     ) as bar:
-        task = bar.add_task(file.name, total=file.total, rows=0)
+        task = bar.add_task(Path(file.name).name, total=file.total, rows=0)
 
         def rows() -> Iterator[PlacedRow]:
             for number, row in enumerate(file, start=1):
