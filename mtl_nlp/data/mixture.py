@@ -1,4 +1,4 @@
-"""The seeded plan of which rows of which datasets make up step n, and its cut by length."""
+"""The seeded plan of which rows of which datasets make up step n."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -268,41 +268,3 @@ def _deal(rows: Ints, counts: Ints, order: Ints) -> Ints:
     targets = np.cumsum(counts) - counts
     dealt: Ints = rows[np.repeat(sources - targets, counts) + np.arange(len(rows))]
     return dealt
-
-
-def micro_batches(
-    plan: StepPlan,
-    lengths: Mapping[str, Ints],
-    micro_batch_size: int,
-    *,
-    rank: int = 0,
-    world_size: int = 1,
-) -> list[dict[str, Ints]]:
-    """One rank's share of a step, cut by length into pieces that need little padding.
-
-    Ranks take turns over the rows sorted by dataset and length, so each has its share of every
-    dataset and every length, and their numbers of rows differ by at most one.
-
-    Args:
-        plan: The step.
-        lengths: Dataset name -> tokens of each of its rows, as the mixture was given.
-        micro_batch_size: The most rows of a piece.
-        rank: From 0.
-        world_size: Number of ranks.
-
-    Returns:
-        Dataset name -> rows, for each piece, shortest first; as many pieces on every rank. A piece
-        is empty only on a rank with fewer rows than pieces.
-    """
-    total = sum(plan.counts.values())
-    pieces = math.ceil(math.ceil(total / world_size) / micro_batch_size)
-    rows = np.concatenate(list(plan.rows.values()))
-    tokens = np.concatenate([lengths[name][rows] for name, rows in plan.rows.items()])
-    dataset = np.repeat(np.arange(len(plan.rows)), list(plan.counts.values()))
-    mine = np.lexsort((tokens, dataset))[rank::world_size]
-    mine = mine[np.argsort(tokens[mine], kind="stable")]
-    names = list(plan.rows)
-    return [
-        {names[of]: rows[piece[dataset[piece] == of]] for of in np.unique(dataset[piece])}
-        for piece in np.array_split(mine, pieces)
-    ]

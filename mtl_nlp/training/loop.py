@@ -16,7 +16,8 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerBase
 
 from mtl_nlp.data.collator import Collator
-from mtl_nlp.data.mixture import Mixture, StepPlan, micro_batches
+from mtl_nlp.data.micro_batches import micro_batches
+from mtl_nlp.data.mixture import Mixture, StepPlan
 from mtl_nlp.data.prepare import EncodedSplit
 from mtl_nlp.errors import UserError
 from mtl_nlp.hub.run_folder import LOG
@@ -34,6 +35,11 @@ from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection, selection_score
 from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
+
+_FORWARD_COST = {"cpu": 48}
+"""Tokens that are computed in the time of one more forward and backward of small pieces."""
+_LAUNCHES = 4096
+"""The same where kernels are launched on another device, which then waits for the host."""
 
 
 @dataclass(frozen=True)
@@ -179,13 +185,13 @@ class TrainingLoop:
             plan,
             self.lengths,
             self.spec.micro_batch_size,
+            forward_cost=_FORWARD_COST.get(self.accelerator.device.type, _LAUNCHES),
             rank=self.rank,
             world_size=self.world_size,
         )
         return [
             self.collator.batch([self.data.train[name].take(rows) for name, rows in piece.items()])
             for piece in pieces
-            if piece
         ]
 
     def _agree(self, batches: Sequence[Batch], signum: int) -> tuple[dict[str, int], int, int]:

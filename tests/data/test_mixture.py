@@ -1,4 +1,4 @@
-"""The mixture by example: strategies, mixes, passes, length grouping and its cut into pieces."""
+"""The mixture by example: strategies, mixes, passes and length grouping."""
 
 import json
 from itertools import combinations
@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mtl_nlp.data.mixture import STRATEGIES, Mixture, StepPlan, micro_batches
+from mtl_nlp.data.mixture import STRATEGIES, Mixture
 
 
 def uniform(**sizes: int) -> dict[str, np.ndarray]:
@@ -27,16 +27,6 @@ def mixture(
     return Mixture(
         lengths, batch_size=batch_size, strategy=strategy, **{"mix": "batch", "seed": 13} | options
     )
-
-
-def padding(pieces: list[np.ndarray]) -> float:
-    """Share of padding tokens when each piece is padded to its longest row."""
-    padded = sum(len(piece) * piece.max() for piece in pieces)
-    return 1 - sum(piece.sum() for piece in pieces) / padded
-
-
-def tokens_of(rows: dict[str, np.ndarray], lengths: dict[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([lengths[name][of_dataset] for name, of_dataset in rows.items()])
 
 
 def test_every_strategy_gives_shares_that_sum_to_one() -> None:
@@ -130,46 +120,6 @@ def test_every_window_has_an_order_of_its_own() -> None:
     plans = mixture(lengths, 40)
     means = np.array([plans.plan(step).rows["only"].mean() for step in range(100)])
     assert abs(np.corrcoef(means[:50], means[50:])[0, 1]) < 0.5
-
-
-def test_grouped_steps_cut_in_two_need_little_padding() -> None:
-    lengths = log_normal(1, first=6000, second=3000)
-    plans = mixture(lengths, 32)
-    grouped = [
-        tokens_of(piece, lengths)
-        for step in range(plans.steps_per_pass)
-        for piece in micro_batches(plans.plan(step), lengths, 16)
-    ]
-    shuffled = np.random.default_rng(2).permutation(np.concatenate(list(lengths.values())))
-    assert padding(grouped) < padding(np.array_split(shuffled, len(shuffled) // 32)) / 10
-
-
-def test_pieces_are_sorted_by_length_over_all_datasets() -> None:
-    lengths = {"a": np.array([5, 9, 1]), "b": np.array([6, 2, 8])}
-    plan = StepPlan(0, {"a": np.array([2, 0, 1]), "b": np.array([1, 0, 2])}, {})
-    pieces = micro_batches(plan, lengths, 2)
-    assert [{name: rows.tolist() for name, rows in piece.items()} for piece in pieces] == [
-        {"a": [2], "b": [1]},
-        {"a": [0], "b": [0]},
-        {"a": [1], "b": [2]},
-    ]
-
-
-def test_every_rank_makes_as_many_pieces() -> None:
-    lengths = uniform(only=9)
-    plan = mixture(lengths, 9).plan(0)
-    sizes = [
-        [sum(map(len, piece.values())) for piece in
-         micro_batches(plan, lengths, 4, rank=rank, world_size=2)]
-        for rank in range(2)
-    ]  # fmt: skip
-    assert sizes == [[3, 2], [2, 2]]
-
-
-def test_a_rank_without_rows_gets_empty_pieces() -> None:
-    lengths = uniform(only=2)
-    plan = mixture(lengths, 2).plan(0)
-    assert micro_batches(plan, lengths, 4, rank=2, world_size=3) == [{}]
 
 
 def test_the_state_is_json_of_the_windows_beginning() -> None:
