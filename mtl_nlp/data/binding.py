@@ -83,6 +83,12 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
     bindings: list[Binding] = []
     for name, spec in recipe.tasks.items():
         where = f"tasks.{name}"
+        if spec.metrics:
+            raise RecipeError(
+                f"{where}.metrics: further metrics are not computed during a run yet, found"
+                f" {', '.join(spec.metrics)}; leave the key out, and score predictions with"
+                " mtl_nlp.evaluate_metrics.load_metric"
+            )
         cls = task_type(spec.type, where=f"{where}.type")
         settings = dict(spec.model_extra or {})
         known = {column for way in cls.columns for column in way}

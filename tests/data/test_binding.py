@@ -8,6 +8,7 @@ from datasets import List as ListFeature
 
 from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks, records
 from mtl_nlp.errors import DataError, RecipeError
+from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks.base import Task
 from tests.rows import make_recipe
 
@@ -184,3 +185,20 @@ def test_one_dataset_carries_several_tasks() -> None:
     tasks = {"intent": MOOD, "slots": NER}
     _, bindings = bind_tasks(make_recipe({"d": WORDS}, tasks))
     assert [(b.task, b.dataset) for b in bindings] == [("intent", "d"), ("slots", "d")]
+
+
+def test_further_metrics_are_refused_rather_than_ignored() -> None:
+    recipe = Recipe(
+        encoder="org/encoder",
+        datasets={"d": {"path": "org/data", "text": "text"}},
+        tasks={
+            "t": {
+                "type": "text_classification",
+                "dataset": "d",
+                "label": "label",
+                "metrics": ["accuracy"],
+            }
+        },
+    )
+    with pytest.raises(RecipeError, match=r"tasks\.t\.metrics: .* found accuracy; leave the key"):
+        bind_tasks(recipe)
