@@ -35,6 +35,8 @@ from tests.tiny import tiny_encoder, tiny_tokenizer
 
 ROWS = [{"text": "Anna loved it", "id": 1}, {"text": 'a "bad", \nold 😩', "id": 2}]
 
+_ZIPPED_TEXT = gzip.compress(b"text", mtime=0)  # without the time, which would name the test
+
 
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
@@ -122,7 +124,7 @@ def test_a_long_cell_is_no_mistake(tmp_path: Path) -> None:
         ("in.csv", b'text\n"a\nb"c\n', "in.csv, line 3: expected CSV"),
         ("in.parquet", b"text", "in.parquet: expected a Parquet file"),
         ("in.jsonl.gz", b"text", "in.jsonl.gz: the gzip file is damaged"),
-        ("in.parquet.gz", gzip.compress(b"text", mtime=0), "in.parquet.gz: expected a Parquet file"),
+        ("in.parquet.gz", _ZIPPED_TEXT, "in.parquet.gz: expected a Parquet file"),
     ],
 )
 def test_what_cannot_be_read_is_named(
