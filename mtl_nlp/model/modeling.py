@@ -14,6 +14,7 @@ from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
+from mtl_nlp.model.packing import PackedEncoder, packed_encoder
 from mtl_nlp.model.sources import Source, explained, forget_folder, refuse_gaps
 from mtl_nlp.model.takeover import take_apart
 from mtl_nlp.packages import PREFIX, package_folder
@@ -69,6 +70,7 @@ class MultiTaskModel(PreTrainedModel):
         self.heads = nn.ModuleDict(
             {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
         )
+        self._packed: PackedEncoder | None = None
         self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -178,9 +180,13 @@ class MultiTaskModel(PreTrainedModel):
         if unknown := [name for name in names if name not in self.tasks]:
             raise ValueError(f"no task {unknown[0]!r}; the model has {', '.join(self.tasks)}")
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        hidden = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, **segments
-        ).last_hidden_state  # (rows, seq_len, hidden)
+        hidden: Tensor  # (rows, seq_len, hidden)
+        if self.training and self._packed is not None:
+            hidden = self._packed(input_ids, attention_mask, **segments)
+        else:
+            hidden = self.encoder(
+                input_ids=input_ids, attention_mask=attention_mask, **segments
+            ).last_hidden_state
         states = EncoderStates(hidden, attention_mask, words)
         logits, sums = {}, {}
         for name in names:
@@ -191,6 +197,15 @@ class MultiTaskModel(PreTrainedModel):
             if target is not None:
                 sums[name] = self.tasks[name].loss(logits[name], target.labels)
         return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
+
+    def skip_padding(self) -> bool:
+        """From now on compute no padding in training mode; False where that does not work or pay.
+
+        What comes out is the same to rounding. In evaluation mode nothing changes: that is bit for
+        bit what stock transformers computes.
+        """
+        self._packed = packed_encoder(self.encoder)
+        return self._packed is not None
 
     def add_task(self, name: str, task: Mapping[str, Any]) -> None:
         """Give the model a fresh head.

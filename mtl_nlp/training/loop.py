@@ -39,7 +39,8 @@ from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, sa
 _FORWARD_COST = {"cpu": 48}
 """Tokens that are computed in the time of one more forward and backward of small pieces."""
 _LAUNCHES = 4096
-"""The same where kernels are launched on another device, which then waits for the host."""
+"""The same where kernels are launched on another device, which then waits for the host, and where
+padding is not computed: a step is then cut only where its rows are too many."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,10 @@ class TrainingLoop:
         # laid anew, those of a resumed training compute what those of the first one did.
         for weights in itertools.chain(model.parameters(), model.buffers()):
             weights.data = weights.data.clone()
+        packed = model.skip_padding()
+        self.forward_cost = (
+            _LAUNCHES if packed else _FORWARD_COST.get(accelerator.device.type, _LAUNCHES)
+        )
         optimizer = build_optimizer(model, self.spec)
         self.schedule = build_schedule(optimizer, self.spec, self.steps)
         self.objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
@@ -185,7 +190,7 @@ class TrainingLoop:
             plan,
             self.lengths,
             self.spec.micro_batch_size,
-            forward_cost=_FORWARD_COST.get(self.accelerator.device.type, _LAUNCHES),
+            forward_cost=self.forward_cost,
             rank=self.rank,
             world_size=self.world_size,
         )
@@ -241,7 +246,11 @@ class TrainingLoop:
     def _seed(self, step: int) -> None:
         """Give each step and process random numbers of its own, so that a resume repeats them."""
         words = np.random.SeedSequence([self.recipe.seed, step, self.rank]).generate_state(2)
-        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+        seed = int(words[0]) << 32 | int(words[1])
+        # Not torch.manual_seed: it queues a call for every kind of device that is not there.
+        torch.default_generator.manual_seed(seed)
+        if self.accelerator.device.type != "cpu":
+            torch.get_device_module(self.accelerator.device).manual_seed(seed)
 
     def _means(self, totals: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
         """Mean loss of each task that the step has labels of."""
