@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,10 @@ from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs
-from datasets import Dataset
 from rich.console import Console
 
-from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks
-from mtl_nlp.data.doctor import Examination, examine
-from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.data.binding import bind_tasks
 from mtl_nlp.data.loading import load_splits
-from mtl_nlp.data.mixture import Mixture
-from mtl_nlp.data.prepare import EncodedSplit, prepare_split
 from mtl_nlp.errors import HubError, RecipeError, UserError
 from mtl_nlp.hub.card import CARD, write_card
 from mtl_nlp.hub.publish import push_folder
@@ -28,12 +23,11 @@ from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.limits import check_length
-from mtl_nlp.model.loading import load_model, load_tokenizer
+from mtl_nlp.model.loading import load_model
 from mtl_nlp.model.modeling import MultiTaskModel, load_encoder_config, resolve_encoder
 from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table
-from mtl_nlp.tasks.base import Task
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, clean_torn
 from mtl_nlp.training.evaluation import (
     LabelledRows,
@@ -44,82 +38,9 @@ from mtl_nlp.training.evaluation import (
 from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
 from mtl_nlp.training.loop import TrainingData, TrainingLoop
 from mtl_nlp.training.precision import choose_precision
+from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
-from mtl_nlp.training.selection import check_evaluated, check_selection
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A recipe with its data read, its tasks learned and its training rows encoded.
-
-    Attributes:
-        recipe: What was asked for.
-        encoder: Makes sub-words.
-        tasks: By name, with their labels.
-        bindings: Where each task finds its labels.
-        splits: By dataset and split.
-        train: Encoded training rows, by dataset.
-        notes: What a user should know, such as rows held out.
-    """
-
-    recipe: Recipe
-    encoder: RowEncoder
-    tasks: Mapping[str, Task]
-    bindings: Sequence[Binding]
-    splits: Mapping[str, Mapping[str, Dataset]]
-    train: Mapping[str, EncodedSplit]
-    notes: Sequence[str]
-
-    def examine(self) -> Examination:
-        """What is in the data and what is doubtful about it; reads every row of every split."""
-        return examine(
-            self.recipe, self.splits, self.tasks, self.bindings, self.encoder, self.train
-        )
-
-    def labelled(self, split: str) -> list[LabelledRows]:
-        """The rows of one split, one entry per dataset that has it."""
-        return [
-            labelled_rows(
-                splits[split],
-                place=f"dataset {name!r}, split {split}",
-                spec=self.recipe.datasets[name],
-                encoder=_joined(self.encoder, self.recipe, name),
-                tasks=self.tasks,
-                bindings=[b for b in self.bindings if b.dataset == name],
-            )
-            for name, splits in self.splits.items()
-            if split in splits
-        ]
-
-
-def prepare(recipe: Recipe) -> Prepared:
-    """Read, check and encode what a recipe names; no encoder weights are loaded.
-
-    Raises:
-        UserError: If the recipe or the data is wrong.
-    """
-    check_files(recipe)
-    tasks, bindings = bind_tasks(recipe)
-    check_selection(recipe.evaluation.select, tasks)
-    notes: list[str] = []
-    splits = {
-        name: load_splits(name, spec, seed=recipe.seed, say=notes)
-        for name, spec in recipe.datasets.items()
-    }
-    tasks = learn_tasks(tasks, bindings, splits)
-    encoder = RowEncoder(load_tokenizer(resolve_encoder(recipe.encoder)), recipe.max_length)
-    train = {}
-    for name, spec in recipe.datasets.items():
-        own = [b for b in bindings if b.dataset == name]
-        train[name] = prepare_split(
-            splits[name]["train"],
-            place=f"dataset {name!r}, split train",
-            spec=spec,
-            encoder=_joined(encoder, recipe, name),
-            tasks=[tasks[b.task] for b in own],
-            bindings=own,
-        )
-    return Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
+from mtl_nlp.training.selection import check_evaluated
 
 
 def check(recipe: Recipe) -> dict[str, Any]:
@@ -134,14 +55,13 @@ def check(recipe: Recipe) -> dict[str, Any]:
     _check_trackers(recipe.training.trackers)
     prepared = prepare(recipe)
     check_evaluated(recipe.evaluation.select, labelled_tasks(prepared.labelled("validation")))
-    mixture = _mixture(prepared)
     report = prepared.examine().as_dict()
-    for name, share in mixture.shares.items():
+    for name, share in prepared.mixture().shares.items():
         report["datasets"][name]["share"] = float(share)
     return {
         "datasets": report["datasets"],
         "tasks": report["tasks"],
-        "steps": recipe.training.steps(sum(len(split) for split in prepared.train.values())),
+        "steps": prepared.steps,
         "parameters": _count_parameters(prepared),
         "warnings": [*prepared.notes, *report["warnings"]],
     }
@@ -169,36 +89,16 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
             _publish(folder.path, recipe, TrainingProgress())
         return finished
     accelerator = _accelerator(recipe)
-    main = accelerator.is_main_process
-    progress = TrainingProgress(None if main else Console(quiet=True))
+    progress = TrainingProgress(None if accelerator.is_main_process else Console(quiet=True))
     with accelerator.main_process_first():
         prepared = prepare(recipe)
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
-    model = _model(prepared, start)
-    check_length(model.encoder, recipe.max_length)
-    predictor = _predictor(model, prepared)
-    # Read before training, so that a bad row is found now.
+    # All rows are read before training, so that a bad one is found now.
     judged = {split: prepared.labelled(split) for split in ("validation", "test")}
     check_evaluated(recipe.evaluation.select, labelled_tasks(judged["validation"]))
-    data = TrainingData(
-        prepared.train,
-        {t: [b.dataset for b in prepared.bindings if b.task == t] for t in prepared.tasks},
-        judged["validation"],
-    )
-    loop = TrainingLoop(
-        recipe,
-        model,
-        prepared.encoder.tokenizer,
-        predictor,
-        data,
-        accelerator=accelerator,
-        folder=folder.path,
-        progress=progress,
-        resume=start,
-        published=_checkpoint_publisher(recipe, progress),
-    )
+    loop = _training_loop(prepared, judged["validation"], start, accelerator, folder.path, progress)
     # Only now, with nothing left that a mistake could stop, is the folder touched.
-    if main:
+    if accelerator.is_main_process:
         for note in (*prepared.notes, *prepared.examine().warnings):
             progress.say(f"note: {note}")
         folder.begin(recipe, overwrite=overwrite)
@@ -207,19 +107,13 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         accelerator.init_trackers("mtl_nlp")
     with progress:
         loop.run()
-    best = loop.best_checkpoint()
-    model.load_state_dict(MultiTaskModel.from_pretrained(best).state_dict())
-    metrics = {
-        split: evaluate_rows(
-            predictor, rows, rank=accelerator.process_index, world_size=accelerator.num_processes
-        )
-        for split, rows in judged.items()
-        if labelled_tasks(rows)
-    }
+    metrics = _best_scores(loop, judged)
     accelerator.end_training()
-    if main:
+    if accelerator.is_main_process:
         primary = {name: task.primary for name, task in prepared.tasks.items()}
-        folder.finish(best, metrics, primary, loop.selection.step, loop.mixture.shares)
+        folder.finish(
+            loop.best_checkpoint(), metrics, primary, loop.selection.step, loop.mixture.shares
+        )
         _publish(folder.path, recipe, progress)
     return Run(folder.path, metrics)
 
@@ -289,21 +183,6 @@ def run_script(recipe: Recipe) -> Run:
     if is_main_process():
         Console().print(metrics_table(run.metrics))
     return run
-
-
-def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:
-    return replace(encoder, join=recipe.datasets[dataset].join)
-
-
-def _mixture(prepared: Prepared) -> Mixture:
-    recipe = prepared.recipe
-    return Mixture(
-        {name: split.lengths for name, split in prepared.train.items()},
-        batch_size=recipe.training.batch_size,
-        strategy=recipe.sampling.strategy,
-        mix=recipe.sampling.mix,
-        seed=recipe.seed,
-    )
 
 
 def _count_parameters(prepared: Prepared) -> dict[str, Any]:
@@ -377,8 +256,42 @@ def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
     return model
 
 
-def _predictor(model: MultiTaskModel, prepared: Prepared) -> Predictor:
-    return Predictor(model, prepared.encoder, prepared.recipe.training.micro_batch_size)
+def _training_loop(
+    prepared: Prepared,
+    validation: Sequence[LabelledRows],
+    start: Checkpoint | None,
+    accelerator: Accelerator,
+    folder: Path,
+    progress: TrainingProgress,
+) -> TrainingLoop:
+    recipe = prepared.recipe
+    model = _model(prepared, start)
+    check_length(model.encoder, recipe.max_length)
+    return TrainingLoop(
+        recipe,
+        model,
+        prepared.encoder.tokenizer,
+        Predictor(model, prepared.encoder, recipe.training.micro_batch_size),
+        TrainingData(prepared.train, prepared.datasets_of_tasks(), validation),
+        accelerator=accelerator,
+        folder=folder,
+        progress=progress,
+        resume=start,
+        published=_checkpoint_publisher(recipe, progress),
+    )
+
+
+def _best_scores(
+    loop: TrainingLoop, judged: Mapping[str, Sequence[LabelledRows]]
+) -> dict[str, dict[str, Any]]:
+    """What the best model scores on each split that has labels."""
+    best = MultiTaskModel.from_pretrained(loop.best_checkpoint())
+    loop.model.load_state_dict(best.state_dict())
+    return {
+        split: evaluate_rows(loop.predictor, rows, rank=loop.rank, world_size=loop.world_size)
+        for split, rows in judged.items()
+        if labelled_tasks(rows)
+    }
 
 
 def _publish(folder: Path, recipe: Recipe, progress: TrainingProgress) -> None:

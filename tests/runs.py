@@ -12,8 +12,8 @@ from rich.console import Console
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
-from mtl_nlp.run import Prepared
 from mtl_nlp.training.loop import TrainingData, TrainingLoop
+from mtl_nlp.training.preparation import Prepared
 from mtl_nlp.training.progress import TrainingProgress
 from tests.tiny import WORDS, tiny_encoder
 

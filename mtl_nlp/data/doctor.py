@@ -62,20 +62,7 @@ def examine(
     Raises:
         DataError: If a row is not what the recipe says, or train has no label of a task.
     """
-    read = {
-        dataset: {
-            split: _Split(
-                dataset,
-                split,
-                table,
-                recipe.datasets[dataset],
-                replace(encoder, join=recipe.datasets[dataset].join),
-                tuple(b for b in bindings if b.dataset == dataset),
-            )
-            for split, table in by_split.items()
-        }
-        for dataset, by_split in splits.items()
-    }
+    read = _splits(recipe, splits, bindings, encoder)
     readings = {
         dataset: {split: one.read(tasks) for split, one in by_split.items()}
         for dataset, by_split in read.items()
@@ -100,16 +87,33 @@ def examine(
         )
         warnings += [w for b in own for w in _conflicts(b, readings[b.dataset]["train"])]
         if truncated.mean() > _CUT_ENOUGH:
-            whole = [
-                read[b.dataset]["train"].full_lengths(train[b.dataset])[
-                    train[b.dataset].labelled[name]
-                ]
-                for b in own
-            ]
+            whole = [read[b.dataset]["train"].labelled_lengths(name, train[b.dataset]) for b in own]
             warnings.append(_cut(name, truncated, np.concatenate(whole), encoder))
     warnings += _leaks(readings, bindings)
     rows = {d: {"rows": {s: len(table) for s, table in splits[d].items()}} for d in splits}
     return Examination(rows, described, warnings)
+
+
+def _splits(
+    recipe: Recipe,
+    splits: Mapping[str, Mapping[str, Dataset]],
+    bindings: Sequence[Binding],
+    encoder: RowEncoder,
+) -> "dict[str, dict[str, _Split]]":
+    return {
+        dataset: {
+            split: _Split(
+                dataset,
+                split,
+                table,
+                recipe.datasets[dataset],
+                replace(encoder, join=recipe.datasets[dataset].join),
+                tuple(b for b in bindings if b.dataset == dataset),
+            )
+            for split, table in by_split.items()
+        }
+        for dataset, by_split in splits.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -170,14 +174,15 @@ class _Split:
                     reading.counts[task.name].update(task.occurrences(value))
         return reading
 
-    def full_lengths(self, encoded: EncodedSplit) -> np.ndarray:
-        """Sub-words of each row when nothing is cut, (n,)."""
+    def labelled_lengths(self, task: str, encoded: EncodedSplit) -> np.ndarray:
+        """Sub-words of each row that a task has labels of when nothing is cut, (n,)."""
         lengths: np.ndarray = encoded.lengths.copy()
         cut = np.flatnonzero(encoded.truncated)
         if len(cut):
             rows = [row for _, row in replace(self, table=self.table.select(cut)).rows()]
             lengths[cut] = self.encoder.full_lengths(rows)
-        return lengths
+        labelled: np.ndarray = lengths[encoded.labelled[task]]
+        return labelled
 
 
 @dataclass(frozen=True)

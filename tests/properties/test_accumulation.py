@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from mtl_nlp.data.collator import Collator
 from mtl_nlp.data.mixture import Mixture
-from mtl_nlp.run import Prepared, prepare
+from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import steps_of, tiny_loop, tiny_model, tiny_recipe
 
 CUTS = (32, 8, 5, 1)  # rows of a piece; 5 leaves a smaller last one

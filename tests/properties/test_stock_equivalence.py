@@ -10,8 +10,8 @@ from transformers import DataCollatorForTokenClassification
 
 from mtl_nlp.data.collator import Collator
 from mtl_nlp.heads.stock import StockHead
-from mtl_nlp.run import prepare
 from mtl_nlp.training.objective import Objective, count_items, step_factors
+from mtl_nlp.training.preparation import prepare
 from tests.runs import tiny_model, tiny_recipe
 from tests.tiny import LIFTABLE, tiny_encoder
 

@@ -6,8 +6,8 @@ import pytest
 
 from mtl_nlp.errors import DataError
 from mtl_nlp.inference.predictor import Predictor
-from mtl_nlp.run import Prepared, prepare
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_tasks
+from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import tiny_model, tiny_recipe
 
 

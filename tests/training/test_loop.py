@@ -8,8 +8,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from mtl_nlp.errors import UserError
-from mtl_nlp.run import Prepared, prepare
 from mtl_nlp.training.checkpoints import checkpoints
+from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import log_of, steps_of, tiny_loop, tiny_model, tiny_recipe
 
 

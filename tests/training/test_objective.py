@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from mtl_nlp.data.collator import Collator
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
-from mtl_nlp.run import Prepared, prepare
 from mtl_nlp.tasks import build_task
 from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
+from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import tiny_model, tiny_recipe
 
 TASK = build_task("a", "text_classification", {"labels": ("x", "y"), "weight": 0.5}, where="a")

@@ -1,0 +1,117 @@
+"""A recipe with its data read, its tasks learned and its training rows encoded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from datasets import Dataset
+
+from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks
+from mtl_nlp.data.doctor import Examination, examine
+from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.data.loading import load_splits
+from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.data.prepare import EncodedSplit, prepare_split
+from mtl_nlp.model.loading import load_tokenizer
+from mtl_nlp.model.modeling import resolve_encoder
+from mtl_nlp.recipe import Recipe, check_files
+from mtl_nlp.tasks.base import Task
+from mtl_nlp.training.evaluation import LabelledRows, labelled_rows
+from mtl_nlp.training.selection import check_selection
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with its data read, its tasks learned and its training rows encoded.
+
+    Attributes:
+        recipe: What was asked for.
+        encoder: Makes sub-words.
+        tasks: By name, with their labels.
+        bindings: Where each task finds its labels.
+        splits: By dataset and split.
+        train: Encoded training rows, by dataset.
+        notes: What a user should know, such as rows held out.
+    """
+
+    recipe: Recipe
+    encoder: RowEncoder
+    tasks: Mapping[str, Task]
+    bindings: Sequence[Binding]
+    splits: Mapping[str, Mapping[str, Dataset]]
+    train: Mapping[str, EncodedSplit]
+    notes: Sequence[str]
+
+    def examine(self) -> Examination:
+        """What is in the data and what is doubtful about it; reads every row of every split."""
+        return examine(
+            self.recipe, self.splits, self.tasks, self.bindings, self.encoder, self.train
+        )
+
+    def mixture(self) -> Mixture:
+        """The plan of a training's steps from its beginning."""
+        recipe = self.recipe
+        return Mixture(
+            {name: split.lengths for name, split in self.train.items()},
+            batch_size=recipe.training.batch_size,
+            strategy=recipe.sampling.strategy,
+            mix=recipe.sampling.mix,
+            seed=recipe.seed,
+        )
+
+    def datasets_of_tasks(self) -> dict[str, list[str]]:
+        """The datasets of each task."""
+        return {t: [b.dataset for b in self.bindings if b.task == t] for t in self.tasks}
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of a whole training."""
+        return self.recipe.training.steps(sum(len(split) for split in self.train.values()))
+
+    def labelled(self, split: str) -> list[LabelledRows]:
+        """The rows of one split, one entry per dataset that has it."""
+        return [
+            labelled_rows(
+                splits[split],
+                place=f"dataset {name!r}, split {split}",
+                spec=self.recipe.datasets[name],
+                encoder=_joined(self.encoder, self.recipe, name),
+                tasks=self.tasks,
+                bindings=[b for b in self.bindings if b.dataset == name],
+            )
+            for name, splits in self.splits.items()
+            if split in splits
+        ]
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read, check and encode what a recipe names; no encoder weights are loaded.
+
+    Raises:
+        UserError: If the recipe or the data is wrong.
+    """
+    check_files(recipe)
+    tasks, bindings = bind_tasks(recipe)
+    check_selection(recipe.evaluation.select, tasks)
+    notes: list[str] = []
+    splits = {
+        name: load_splits(name, spec, seed=recipe.seed, say=notes)
+        for name, spec in recipe.datasets.items()
+    }
+    tasks = learn_tasks(tasks, bindings, splits)
+    encoder = RowEncoder(load_tokenizer(resolve_encoder(recipe.encoder)), recipe.max_length)
+    train = {}
+    for name, spec in recipe.datasets.items():
+        own = [b for b in bindings if b.dataset == name]
+        train[name] = prepare_split(
+            splits[name]["train"],
+            place=f"dataset {name!r}, split train",
+            spec=spec,
+            encoder=_joined(encoder, recipe, name),
+            tasks=[tasks[b.task] for b in own],
+            bindings=own,
+        )
+    return Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
+
+
+def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:
+    return replace(encoder, join=recipe.datasets[dataset].join)
