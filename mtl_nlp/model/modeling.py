@@ -15,7 +15,7 @@ from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
-from mtl_nlp.model.sources import Source, explained, forget_folder, refuse_gaps
+from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
 from mtl_nlp.model.takeover import take_apart
 from mtl_nlp.packages import PREFIX, package_folder
 from mtl_nlp.tasks import build_task
@@ -325,19 +325,9 @@ def _pretrained(source: Source, dropout: float | None) -> PreTrainedModel:
             )
         if dropout is not None:
             set_dropout(config, dropout)
-        loaded: Any = AutoModel.from_pretrained(
-            source.name,
-            config=config,
-            revision=source.revision,
-            token=source.token,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, with their names
-        )
-    base: PreTrainedModel = loaded[0]
+        base, told = load_weights("AutoModel", source, config)
     # Checkpoints of other tasks often come without the pooler, which a head then starts afresh.
-    refuse_gaps(loaded[1], source, what="encoder", optional="pooler")
+    refuse_gaps(told, source, what="encoder", optional="pooler")
     if base.main_input_name != "input_ids":
         raise ModelError(
             f"encoder {source}: expected an encoder of texts, found {type(base).__name__}, which"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -18,7 +20,7 @@ from huggingface_hub.errors import (
     StrictDataclassError,
 )
 from safetensors import SafetensorError
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from mtl_nlp.errors import HubError, ModelError, UserError
 
@@ -91,6 +93,28 @@ def explained(source: Source, *, what: str) -> Iterator[None]:
         if reason := _hub_reason(error, source):
             raise HubError(f"{place}: {reason}") from error
         raise ModelError(f"{place}: {_content_reason(error, source)}") from error
+
+
+def load_weights(
+    auto_class: str, source: Source, config: PreTrainedConfig
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """What a transformers auto class loads in float32, from safetensors only, and what it tells.
+
+    Weights that are missing or of another size are for `refuse_gaps`, which names them.
+    """
+    loaded: tuple[PreTrainedModel, dict[str, Any]] = getattr(
+        transformers, auto_class
+    ).from_pretrained(
+        source.name,
+        config=config,
+        revision=source.revision,
+        token=source.token,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    return loaded
 
 
 def refuse_gaps(

@@ -2,17 +2,15 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import transformers
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem, probe, stock_class
 from mtl_nlp.model.configuration import MultiTaskConfig
-from mtl_nlp.model.sources import Source, explained, forget_folder, refuse_gaps
+from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
 from mtl_nlp.tasks import TASK_TYPES
 from mtl_nlp.tasks.base import Task
 
@@ -49,18 +47,8 @@ def take_apart(source: Source, name: str) -> TakenApart:
             source.name, revision=source.revision, token=source.token
         )
         task = _task(source, config, name)
-        loaded: Any = getattr(transformers, str(task.auto_class)).from_pretrained(
-            source.name,
-            config=config,
-            revision=source.revision,
-            token=source.token,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # refused below, with their names
-        )
-    stock: PreTrainedModel = loaded[0]
-    refuse_gaps(loaded[1], source, what="model")
+        stock, told = load_weights(str(task.auto_class), source, config)
+    refuse_gaps(told, source, what="model")
     try:
         encoder, head = _split(stock, task)
     except ValueError as error:
