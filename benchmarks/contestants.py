@@ -194,27 +194,34 @@ class _Clock(TrainerCallback):
 
 def bare_loop(rows: TaskRows, seed: int, precision: Precision) -> Measured:
     """Forward, backward, clip, step over batches made beforehand; nothing else."""
+    steps, masks = Steps(), []
+    for mask in bare_steps(rows, seed, precision):
+        steps.ends.append(time.perf_counter())
+        masks.append(mask)
+    for mask in masks:
+        steps.count(mask)
+    return Measured.of(steps)
+
+
+def bare_steps(rows: TaskRows, seed: int, precision: Precision) -> Iterator[Tensor]:
+    """The steps of the bare loop, each with its batch's attention mask."""
     set_seed(seed)
     batches, sizes = _grouped_batches(rows, random.Random(seed))
     model = BareModel(sizes).train()
     optimizer = torch.optim.AdamW(
         _decayed_and_not(model), lr=LEARNING_RATE, weight_decay=stock.WEIGHT_DECAY, fused=True
     )
-    steps = Steps()
-    autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
     for task, batch in batches:
         labels = batch["labels"]
         inputs = {key: value for key, value in batch.items() if key != "labels"}
+        autocast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext()
         with autocast:
             logits = model(task, inputs)  # (rows, labels) or (rows, seq_len, labels)
         F.cross_entropy(logits.flatten(0, -2).float(), labels.flatten()).backward()
         nn.utils.clip_grad_norm_(model.parameters(), stock.MAX_GRAD_NORM)
         optimizer.step()
         optimizer.zero_grad()
-        steps.ends.append(time.perf_counter())
-    for _, batch in batches:
-        steps.count(batch["attention_mask"])
-    return Measured.of(steps)
+        yield batch["attention_mask"]
 
 
 class BareModel(nn.Module):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mtl_nlp.run import evaluate as evaluate
     from mtl_nlp.run import run_script as run_script
     from mtl_nlp.run import train as train
+    from mtl_nlp.tasks.base import Task as Task
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ _PUBLIC = {
     "MultiTaskModel": "mtl_nlp.model.modeling",
     "MultiTaskPipeline": "mtl_nlp.inference.pipeline",
     "Recipe": "mtl_nlp.recipe",
+    "Task": "mtl_nlp.tasks.base",
     "UserError": "mtl_nlp.errors",
     "check": "mtl_nlp.run",
     "evaluate": "mtl_nlp.run",

@@ -143,7 +143,8 @@ def absolute_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A copy of a recipe's mapping whose local files and folders no longer depend on `folder`.
 
     Concerned are `data_files` of the loaders of files (glob patterns are kept, URLs are left), and
-    the encoder and the datasets' `path` where they name folders that exist. Shapes are not checked.
+    the encoder and the datasets' `path` where they name folders that exist, and modules of the
+    user's own task types that lie in `folder`. Shapes are not checked.
     """
     result: dict[str, Any] = _copy(content)
     _make_folder_absolute(result, "encoder", folder)
@@ -156,6 +157,10 @@ def absolute_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
                 dataset["data_files"] = _absolute_files(dataset["data_files"], folder)
         else:
             _make_folder_absolute(dataset, "path", folder)
+    tasks = result.get("tasks")
+    for task in tasks.values() if isinstance(tasks, dict) else ():
+        if isinstance(task, dict):
+            _find_module(task, folder)
     return result
 
 
@@ -301,3 +306,14 @@ def _make_folder_absolute(content: dict[str, Any], key: str, folder: Path) -> No
         with contextlib.suppress(OSError, ValueError):  # too long, or a null byte: no folder's name
             if Path(joined).is_dir():
                 content[key] = joined
+
+
+def _find_module(task: dict[str, Any], folder: Path) -> None:
+    """Point a type `module:Class` at the file `module.py` where that lies in the folder."""
+    name = task.get("type")
+    if isinstance(name, str) and ":" in name:
+        module, _, class_name = name.rpartition(":")
+        file = folder / (module if module.endswith(".py") else f"{module.replace('.', '/')}.py")
+        with contextlib.suppress(OSError, ValueError):
+            if file.is_file():
+                task["type"] = f"{os.path.normpath(file)}:{class_name}"

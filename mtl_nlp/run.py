@@ -28,6 +28,7 @@ from mtl_nlp.model.modeling import MultiTaskModel, load_encoder_config, resolve_
 from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table
+from mtl_nlp.tasks.own import own_types
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, clean_torn
 from mtl_nlp.training.evaluation import (
     LabelledRows,
@@ -137,7 +138,7 @@ def evaluate(
     quiet_libraries()
     check_files(recipe)
     wanted, bindings = bind_tasks(recipe)
-    loaded = pipeline(model)
+    loaded = pipeline(model, task_types=own_types(wanted))
     predictor = loaded.predictor
     for name, task in wanted.items():
         own = predictor.model.tasks.get(name)
@@ -191,7 +192,7 @@ def _count_parameters(prepared: Prepared) -> dict[str, Any]:
     for task in prepared.tasks.values():
         config.set_task(task)
     with torch.device("meta"):
-        model = MultiTaskModel(config)
+        model = MultiTaskModel(config, task_types=own_types(prepared.tasks))
     check_length(model.encoder, prepared.recipe.max_length)
     return {
         "encoder": sum(p.numel() for p in model.encoder.parameters()),
@@ -243,7 +244,7 @@ def _newest_checkpoint(
 
 def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
     if start is not None:
-        return load_model(start.path)
+        return load_model(start.path, task_types=own_types(prepared.tasks))
     recipe = prepared.recipe
     torch.manual_seed(recipe.seed)
     model = MultiTaskModel.from_encoder(
@@ -285,7 +286,7 @@ def _best_scores(
     loop: TrainingLoop, judged: Mapping[str, Sequence[LabelledRows]]
 ) -> dict[str, dict[str, Any]]:
     """What the best model scores on each split that has labels."""
-    best = MultiTaskModel.from_pretrained(loop.best_checkpoint())
+    best = load_model(loop.best_checkpoint(), task_types=own_types(loop.model.tasks))
     loop.model.load_state_dict(best.state_dict())
     return {
         split: evaluate_rows(loop.predictor, rows, rank=loop.rank, world_size=loop.world_size)

@@ -11,6 +11,7 @@ from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.recipe import DatasetSpec, Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
 from mtl_nlp.tasks.base import Fields, Task, options_of
+from mtl_nlp.tasks.own import is_own, load_own_type
 
 _ROWS_AT_ONCE = 1000
 
@@ -89,13 +90,14 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
                 f" {', '.join(spec.metrics)}; leave the key out, and score predictions with"
                 " mtl_nlp.evaluate_metrics.load_metric"
             )
-        cls = task_type(spec.type, where=f"{where}.type")
+        load = load_own_type if is_own(spec.type) else task_type
+        cls = load(spec.type, where=f"{where}.type")
         settings = dict(spec.model_extra or {})
         known = {column for way in cls.columns for column in way}
         columns = {key: settings.pop(key) for key in list(settings) if key in known}
         tasks[name] = build_task(
             name,
-            spec.type,
+            cls.type,
             {
                 **settings,
                 "weight": spec.weight,
@@ -103,6 +105,7 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
                 "inputs": _inputs(recipe, spec, where),
             },
             where=where,
+            own={cls.type: cls},
         )
         if hidden := settings.keys() - options_of(cls).keys():
             raise RecipeError(f"{where}.{sorted(hidden)[0]}: is not for a recipe to set")

@@ -136,7 +136,7 @@ def _kept_back(place: Path) -> bool:
 
 
 def _published_recipe(path: Path) -> bytes:
-    """The recipe with its absolute paths reduced to file names; `tasks` names none, but labels."""
+    """The recipe with its absolute paths reduced to file names; in `tasks` types alone have one."""
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -147,9 +147,22 @@ def _published_recipe(path: Path) -> bytes:
     if not isinstance(recipe, dict):
         raise HubError(f"{path} is no recipe, but {type(recipe).__name__}: mend it or delete it")
     published = {
-        key: value if key == "tasks" else _without_folders(value) for key, value in recipe.items()
+        key: _without_own_folders(value) if key == "tasks" else _without_folders(value)
+        for key, value in recipe.items()
     }
     return yaml.safe_dump(published, sort_keys=False, allow_unicode=True).encode()
+
+
+def _without_own_folders(tasks: Any) -> Any:
+    """Tasks with the files of the user's own types reduced to their names."""
+    if not isinstance(tasks, dict):
+        return tasks
+    return {
+        name: {**task, "type": _without_folders(task.get("type"))}
+        if isinstance(task, dict)
+        else task
+        for name, task in tasks.items()
+    }
 
 
 def _without_folders(value: Any) -> Any:

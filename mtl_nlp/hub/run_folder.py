@@ -1,6 +1,7 @@
 """What a run or model folder holds, each piece read for itself when it is asked for."""
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -95,9 +96,9 @@ class RunFolder:
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        """The model's tasks, by name."""
+        """The model's tasks, by name, but for those of somebody's own types."""
         config = self.config
-        with self._reading(CONFIG):
+        with self._reading(CONFIG), warnings.catch_warnings(action="ignore"):
             return config.build_tasks()
 
     @cached_property

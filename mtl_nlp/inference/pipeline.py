@@ -10,6 +10,7 @@ from mtl_nlp.data.encoding import RowEncoder
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.loading import load_model, load_tokenizer
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.tasks.base import Task
 
 Record = Mapping[str, Any]
 
@@ -70,6 +71,7 @@ def pipeline(
     token: str | None = None,
     device: str | torch.device | None = None,
     batch_size: int = 32,
+    task_types: Mapping[str, type[Task]] | None = None,
 ) -> MultiTaskPipeline:
     """Load a model with its tokenizer.
 
@@ -79,11 +81,12 @@ def pipeline(
         token: Hub token for a private repository.
         device: Where to run; by default the GPU if there is one.
         batch_size: Texts in one forward.
+        task_types: Task types of your own, by their name in the model's ``config.json``.
 
     Raises:
         UserError: If it cannot be loaded.
     """
-    loaded = load_model(model, revision=revision, token=token)
+    loaded = load_model(model, revision=revision, token=token, task_types=task_types)
     tokenizer = load_tokenizer(model, revision=revision, token=token)
     encoder = RowEncoder(
         tokenizer, loaded.config.max_seq_length, loaded.config.word_pattern, loaded.config.join

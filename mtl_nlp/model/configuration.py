@@ -1,5 +1,6 @@
 """What a saved model says of itself: its encoder, its tasks, how texts become rows."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from mtl_nlp.tasks import build_task, saved_form
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.tasks.own import is_own
 from mtl_nlp.words import WORD_PATTERN
 
 
@@ -53,21 +55,29 @@ class MultiTaskConfig(PreTrainedConfig):
         del decoder, encoder
         return self.encoder_config
 
-    def build_tasks(self) -> dict[str, Task]:
-        """The tasks by name.
+    def build_tasks(self, own: Mapping[str, type[Task]] | None = None) -> dict[str, Task]:
+        """The tasks by name; those of a type of somebody's own only where it is given.
+
+        Args:
+            own: Types that are not this package's, by their name in the configuration.
 
         Raises:
             RecipeError: If a task's type or options are not known to this version.
         """
-        return {
-            task["name"]: build_task(
-                task["name"],
-                task["type"],
-                {key: value for key, value in task.items() if key not in ("name", "type")},
-                where=f"config.json: tasks.{task['name']}",
-            )
-            for task in self.tasks
-        }
+        tasks = {}
+        for saved in self.tasks:
+            settings = dict(saved)
+            name, kind = settings.pop("name"), settings.pop("type")
+            where = f"config.json: tasks.{name}"
+            if is_own(kind) and kind not in (own or {}):
+                warnings.warn(
+                    f"{where} is left out: its type {kind!r} is not of this package; hand it over,"
+                    f" task_types={{{kind!r}: …}}",
+                    stacklevel=2,
+                )
+                continue
+            tasks[name] = build_task(name, kind, settings, where=where, own=own)
+        return tasks
 
     def set_task(self, task: Task) -> None:
         """Add a task; one of its name is forgotten."""

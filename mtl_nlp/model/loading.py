@@ -1,6 +1,7 @@
 """A saved model or tokenizer by folder or Hub id, checked; mistakes are told in one paragraph."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
@@ -9,10 +10,15 @@ from mtl_nlp.errors import ModelError
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.model.sources import Source, explained, refuse_gaps
+from mtl_nlp.tasks.base import Task
 
 
 def load_model(
-    name_or_path: str | os.PathLike[str], revision: str | None = None, token: str | None = None
+    name_or_path: str | os.PathLike[str],
+    revision: str | None = None,
+    token: str | None = None,
+    *,
+    task_types: Mapping[str, type[Task]] | None = None,
 ) -> MultiTaskModel:
     """A saved model, all of whose weights were found.
 
@@ -20,6 +26,7 @@ def load_model(
         name_or_path: Folder, ``org/name`` or ``org/name@revision``.
         revision: Branch, tag or commit of the Hub repository.
         token: Hub token for a private one.
+        task_types: Types of the user's own, by their name in ``config.json``.
 
     Raises:
         ModelError: If there is no such folder, or it holds no whole model of this package.
@@ -36,6 +43,7 @@ def load_model(
             source.name,
             revision=source.revision,
             token=source.token,
+            task_types=task_types,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # seen below, with their names
         )

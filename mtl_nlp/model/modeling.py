@@ -56,6 +56,8 @@ class MultiTaskModel(PreTrainedModel):
     Args:
         config: Encoder and tasks.
         encoder: An encoder that is already loaded; else one is built from the configuration.
+        task_types: Task types of your own, by their name in the configuration; a task whose type
+            is neither this package's nor given here is left out with a warning.
     """
 
     config_class = MultiTaskConfig
@@ -63,10 +65,18 @@ class MultiTaskModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = _supports_flash_attn = _supports_flex_attn = True
 
-    def __init__(self, config: MultiTaskConfig, encoder: PreTrainedModel | None = None) -> None:
+    def __init__(
+        self,
+        config: MultiTaskConfig,
+        encoder: PreTrainedModel | None = None,
+        *,
+        task_types: Mapping[str, type[Task]] | None = None,
+    ) -> None:
         super().__init__(config)
         self.encoder = encoder or _shared_part(AutoModel.from_config(config.encoder_config))
-        self.tasks: dict[str, Task] = config.build_tasks()
+        self.tasks: dict[str, Task] = config.build_tasks(task_types)
+        for left_out in [t["name"] for t in config.tasks if t["name"] not in self.tasks]:
+            config.remove_task(left_out)
         self.heads = nn.ModuleDict(
             {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
         )
@@ -77,7 +87,10 @@ class MultiTaskModel(PreTrainedModel):
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> Self:
-        """Load a saved model, as every transformers model is; weights only from safetensors."""
+        """Load a saved model, as every transformers model is; weights only from safetensors.
+
+        With ``task_types={"my_module:MyTask": MyTask}`` also tasks of types of your own.
+        """
         kwargs["use_safetensors"] = True
         model: Self = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         return model

@@ -18,34 +18,45 @@ TASK_TYPES: dict[str, type[Task]] = {
 }
 
 
-def task_type(name: str, *, where: str) -> type[Task]:
-    """The task type of this name.
+def task_type(name: str, *, where: str, own: Mapping[str, type[Task]] | None = None) -> type[Task]:
+    """The task type of this name, this package's or one of the user's ``own``.
 
     Raises:
         RecipeError: If there is none; ``where`` is the place the message names.
     """
+    if own and name in own:
+        return own[name]
     if name not in TASK_TYPES:
         near = difflib.get_close_matches(name, TASK_TYPES, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise RecipeError(
-            f"{where}: {name!r} is no task type; {meant}the types are {', '.join(TASK_TYPES)}"
+            f"{where}: {name!r} is no task type; {meant}the types are {', '.join(TASK_TYPES)}, and"
+            " your own as module:Class"
         )
     return TASK_TYPES[name]
 
 
-def build_task(name: str, type_name: str, settings: Mapping[str, Any], *, where: str) -> Task:
+def build_task(
+    name: str,
+    type_name: str,
+    settings: Mapping[str, Any],
+    *,
+    where: str,
+    own: Mapping[str, type[Task]] | None = None,
+) -> Task:
     """A task from its saved or written form.
 
     Args:
         name: The task's name.
-        type_name: Its type, a key of ``TASK_TYPES``.
+        type_name: Its type, a key of ``TASK_TYPES`` or of ``own``.
         settings: Its fields, such as labels and the type's options.
         where: The place that an error names: a recipe's key or a model's folder.
+        own: Types of the user's own.
 
     Raises:
         RecipeError: If the type or a setting is not known or has a value it cannot have.
     """
-    cls = task_type(type_name, where=where)
+    cls = task_type(type_name, where=where, own=own)
     try:
         task: Task = TypeAdapter(cls).validate_python({"name": name, **settings})
     except ValidationError as error:
