@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -28,17 +27,15 @@ from mtl_nlp.tasks.base import (
     sorted_labels,
     stock_labels,
 )
-from mtl_nlp.tasks.entities import entity_tags, read_entities, widened
+from mtl_nlp.tasks.entities import entity_tags
 from mtl_nlp.tasks.schemes import (
     LegalPaths,
-    SourceScheme,
     best_legal_path,
-    detect_scheme,
-    illegal_positions,
     read_spans,
     tag_names,
     write_tags,
 )
+from mtl_nlp.tasks.tags import diagnose_tags, given_tags, span_types, tag_set, written_tags
 from mtl_nlp.words import Row, first_subwords
 
 _FAR_BELOW = -1e6
@@ -89,22 +86,10 @@ class TokenClassification(Task):
     def of_stock(cls, name: str, config: PreTrainedConfig) -> Self:
         """The task with the checkpoint's labels; the scheme is the one its tag names belong to."""
         names = stock_labels(config)
-        scheme = detect_scheme([[tag] for tag in names])
-        if scheme == "none":
+        tags = tag_set(names)
+        if tags is None:
             return cls(name=name, labels=names, scheme="none")
-        if scheme == "bilou":  # bioes by other letters
-            names, scheme = tuple(_in_bioes(tag) for tag in names), "bioes"
-        types = tuple(dict.fromkeys(tag.partition("-")[2] for tag in names if tag != "O"))
-        expected = tag_names(types, "bioes" if scheme == "bioes" else "bio")
-        if scheme == "iob1" or set(names) != set(expected):
-            odd = sorted(set(expected) ^ set(names))
-            raise ValueError(
-                f"its tags {', '.join(names)} are neither a whole bio nor a whole bioes set"
-                f" ({', '.join(odd)} are one too many or missing), so it may mean its tags"
-                " otherwise; train anew from its encoder"
-            )
-        order = () if names == tuple(expected) else names
-        return cls(name=name, labels=types, scheme=scheme, tag_order=order)
+        return cls(name=name, labels=tags.types, scheme=tags.scheme, tag_order=tags.order)
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
         """The task with its span types, or its labels and the commonest of them."""
@@ -112,7 +97,7 @@ class TokenClassification(Task):
             counts = Counter(
                 label_name(tag, class_names or self.labels)
                 for row in rows
-                for tag in _tags(row) or ()
+                for tag in given_tags(row) or ()
                 if tag is not None
             )
             labels = self.labels or tuple(class_names or sorted_labels(counts))
@@ -123,7 +108,7 @@ class TokenClassification(Task):
             types = [name.partition("-")[2] or name for name in class_names if name != "O"]
             labels, commonest = tuple(dict.fromkeys(types)), ""
         else:
-            counts = Counter(label for row in rows for label in self._types(row))
+            counts = Counter(label for row in rows for label in span_types(row))
             labels, commonest = tuple(sorted(counts)), ""
         if not labels:
             found = "labels" if self.scheme == "none" else "spans"
@@ -135,7 +120,7 @@ class TokenClassification(Task):
         if "entities" in fields:
             entities = fields["entities"]
             return None if entities is None else entity_tags(entities, row)
-        tags = _tags(fields)
+        tags = given_tags(fields)
         if tags is None:
             return None
         if len(tags) != len(row.words):
@@ -144,7 +129,7 @@ class TokenClassification(Task):
             )
         if self.scheme == "none":
             return [None if tag is None else label_name(tag, self.labels) for tag in tags]
-        return list(write_tags(read_spans(self._texts(tags)), len(tags), "bio"))
+        return list(write_tags(read_spans(written_tags(tags)), len(tags), "bio"))
 
     def encode(self, value: Sequence[str | None], encoding: Encoding) -> list[int]:
         """Label ids (seq_len,): a word's label on its first sub-word, -100 elsewhere."""
@@ -228,40 +213,7 @@ class TokenClassification(Task):
 
     def diagnose(self, rows: Mapping[str, Mapping[str, Iterable[tuple[Fields, Row]]]]) -> list[str]:
         """Illegal tags, schemes that differ between datasets, entities that split a word."""
-        if self.scheme == "none":
-            return []
-        warnings, schemes = [], {}
-        for dataset, splits in rows.items():
-            where = f"task {self.name!r}, dataset {dataset!r}, split"
-            tags: dict[str, dict[int, list[str]]] = {split: {} for split in splits}
-            for split, labelled in splits.items():
-                split_words = []
-                for number, (fields, row) in enumerate(labelled):
-                    if "tags" in fields and (written := _tags(fields)) is not None:
-                        tags[split][number] = self._texts(written)
-                    entities = read_entities(fields.get("entities"))
-                    split_words += [
-                        f"row {number}: {w}" for e in entities if (w := widened(e, row))
-                    ]
-                if split_words:
-                    warnings.append(
-                        f"{where} {split}: entities that begin or end inside a word are widened to"
-                        f" whole words: {len(split_words)}, the first in {split_words[0]}"
-                    )
-            if not any(tags.values()):
-                continue
-            scheme = detect_scheme(chain.from_iterable(one.values() for one in tags.values()))
-            schemes[dataset] = scheme
-            for split, numbered in tags.items():
-                if scheme != "none" and (told := _illegal(numbered, scheme)):
-                    warnings.append(f"{where} {split}: {told}")
-        if len(set(schemes.values())) > 1:
-            named = ", ".join(f"{dataset} has {scheme}" for dataset, scheme in schemes.items())
-            warnings.append(
-                f"task {self.name!r}: its datasets are tagged in different schemes ({named});"
-                " all are read and brought to one"
-            )
-        return warnings
+        return [] if self.scheme == "none" else diagnose_tags(self.name, rows)
 
     def _decode_row(self, scores: np.ndarray, encoding: Encoding) -> Decoded:
         words = encoding.token_words
@@ -281,46 +233,6 @@ class TokenClassification(Task):
         if self.scheme == "bioes":
             tags = write_tags(read_spans(tags), len(tags), "bio")
         return Decoded(tags, np.exp(table[np.arange(len(path)), path]))
-
-    def _types(self, fields: Fields) -> Iterable[str]:
-        if "entities" in fields:
-            return [entity.label for entity in read_entities(fields["entities"])]
-        return [span.label for span in read_spans(self._texts(_tags(fields) or ()))]
-
-    def _texts(self, tags: Sequence[Any]) -> list[str]:
-        """The tags, all of which must be text."""
-        for tag in tags:
-            if not isinstance(tag, str):
-                raise ValueError(
-                    f"expected tags such as 'O' or 'B-person', found {tag!r}; write tags as names,"
-                    " or set scheme: none for labels that are no spans"
-                )
-        return list(tags)
-
-
-def _tags(fields: Fields) -> list[Any] | None:
-    if "tags" not in fields:
-        raise ValueError("entities are spans; scheme: none is for tags, leave it out")
-    tags = fields["tags"]
-    if tags is not None and not isinstance(tags, list):
-        raise ValueError(f"expected a list of tags, one per word, found {tags!r:.80}")
-    return tags
-
-
-def _illegal(tags: Mapping[int, Sequence[str]], scheme: SourceScheme) -> str:
-    """How many of the rows, by number, break their scheme, and which is the first; or nothing."""
-    wrong = [number for number, row in tags.items() if illegal_positions(row, scheme)]
-    if not wrong:
-        return ""
-    place = illegal_positions(tags[wrong[0]], scheme)[0]
-    return (
-        f"{len(wrong)} of {len(tags)} tagged rows break {scheme} and are read leniently, the first"
-        f" is row {wrong[0]}: word {place}, tag {tags[wrong[0]][place]!r}"
-    )
-
-
-def _in_bioes(tag: str) -> str:
-    return {"L": "E", "U": "S"}.get(tag[0], tag[0]) + tag[1:]
 
 
 def _texts(tags: Sequence[str | None]) -> list[str]:
