@@ -1,0 +1,140 @@
+"""A linear-chain conditional random field over the words of a row (Lafferty et al., 2001).
+
+The score of a row's tags is the sum of every word's own logit for its tag, of a learned number for
+every pair of neighbours, and of one for the first and one for the last tag. The loss is minus the
+log of their share among all sequences of tags.
+
+A row's words stand first, and ``labels`` (rows, words) say what is known of them: a tag's id;
+``ANY`` for a word that may have any tag, which is summed over, so that it neither rewards nor
+punishes one (Tsuboi et al., 2008); -100 behind the last word.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mtl_nlp.heads.states import EncoderStates
+from mtl_nlp.heads.word_scores import WordHead
+from mtl_nlp.heads.words import Pooling
+
+ANY = -1
+"""The label of a word of which nothing is known."""
+
+_NEVER = -1e12  # far below any sum of scores, and 500 times it is still finite in float32
+_MOST = 1e6  # a score beyond it is taken for it when tags are sought
+
+
+class CrfHead(nn.Module):
+    """Scores of the words' tags, and of tags that stand side by side, first and last.
+
+    Loss and decoding are given logits alone, so the scores of neighbours come with them.
+
+    Args:
+        hidden: Width of the encoder's last layer, in features.
+        num_labels: How many tags there are.
+        pooling: Which of a word's sub-words stand for it.
+        dropout: Probability in [0, 1) of zeroing a feature, in training only.
+    Shape: returns logits (rows, seq_len + num_labels + 2, num_labels): those of word ``w`` at
+        ``[:, w]``, 0 for a word without a sub-word; then, the same in every row, the scores of the
+        tag in the column right after each tag; of every tag on the first word; on the last word.
+    """
+
+    def __init__(self, hidden: int, num_labels: int, *, pooling: Pooling, dropout: float) -> None:
+        super().__init__()
+        self.words = WordHead(hidden, num_labels, pooling=pooling, dropout=dropout)
+        # An embedding, since transformers initialises those when a model is loaded.
+        self.moves = nn.Embedding(num_labels + 2, num_labels)
+
+    def forward(self, states: EncoderStates) -> Tensor:
+        """Logits (rows, seq_len + num_labels + 2, num_labels)."""
+        logits = self.words(states)  # (rows, seq_len, num_labels)
+        moves = self.moves.weight.expand(len(logits), -1, -1)
+        return torch.cat([logits, moves], dim=1)
+
+
+def crf_loss(logits: Tensor, labels: Tensor, allowed: Tensor) -> Tensor:
+    """Minus the log-probability of what is known of the rows' tags, in nats, summed over rows.
+
+    Args:
+        logits: As `CrfHead` gives them, (rows, seq_len + num_labels + 2, num_labels).
+        labels: What is known of each word's tag, (rows, seq_len).
+        allowed: Which neighbours, first and last tags there may be, laid out as behind the logits
+            of the words, (num_labels + 2, num_labels), boolean; what is known must be possible.
+
+    Returns:
+        The sum, a scalar; a row of which nothing is known adds exactly 0.
+    """
+    width = max(1, int((labels != -100).any(dim=0).sum()))
+    labels = labels[:, :width]
+    emissions, moves = _parts(logits.float(), width, allowed)
+    emissions = emissions.log_softmax(dim=-1)  # changes no share, and keeps the sums small
+    both = torch.cat([emissions, _held(emissions, labels)])
+    totals = _total(both, (labels != -100).repeat(2, 1), moves.repeat(2, 1, 1), torch.logsumexp)
+    losses = totals[: len(labels)] - totals[len(labels) :]  # (rows,)
+    return torch.where((labels >= 0).any(dim=1), losses, 0.0).sum()
+
+
+def crf_decode(logits: Tensor, labels: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """The best tags of each row (Viterbi, 1967) among those that what is known admits.
+
+    Both answers are derivatives by the words' logits: that of the highest score of a sequence is 1
+    where the best sequence passes, that of the log of the sum over all is a tag's probability
+    (Eisner, 2016, "Inside-outside and forward-backward algorithms are just backprop").
+
+    Args:
+        logits: As `CrfHead` gives them, (rows, seq_len + num_labels + 2, num_labels). With NaN
+            (taken as the worst) or infinities the tags are allowed ones all the same.
+        labels: What is known of each word's tag, (rows, words).
+        allowed: As for `crf_loss`.
+
+    Returns:
+        Each word's tag, (rows, words), and its probability over all sequences, (rows, words).
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        finite = logits.double().nan_to_num(nan=-_MOST).clamp(-_MOST, _MOST)
+        emissions, moves = _parts(finite, labels.shape[1], allowed)
+        emissions = _held(emissions, labels).detach().requires_grad_()
+        totals = [_total(emissions, labels != -100, moves, r) for r in (_highest, torch.logsumexp)]
+        (passes,) = torch.autograd.grad(totals[0].sum(), emissions)  # (rows, words, num_labels)
+        (shares,) = torch.autograd.grad(totals[1].sum(), emissions)  # (rows, words, num_labels)
+    tags = passes.argmax(dim=-1)
+    return tags, shares.gather(2, tags.unsqueeze(2)).squeeze(2).clamp(0.0, 1.0)
+
+
+def _parts(logits: Tensor, width: int, allowed: Tensor) -> tuple[Tensor, Tensor]:
+    """The first words' logits, (rows, width, num_labels), and the scores of allowed neighbours."""
+    num_moves = logits.shape[-1] + 2
+    moves = logits[:, -num_moves:].masked_fill(~allowed, _NEVER)
+    return logits[:, :-num_moves][:, :width], moves
+
+
+def _held(emissions: Tensor, labels: Tensor) -> Tensor:
+    """The words' logits, where other tags than the known ones are out of the question."""
+    tags = torch.arange(emissions.shape[-1], device=emissions.device)
+    known = labels.unsqueeze(2)
+    return emissions.masked_fill((known >= 0) & (known != tags), _NEVER)
+
+
+def _highest(scores: Tensor, dim: int) -> Tensor:
+    return scores.max(dim=dim).values
+
+
+def _total(
+    emissions: Tensor, words: Tensor, moves: Tensor, reduce: Callable[[Tensor, int], Tensor]
+) -> Tensor:
+    """The scores of all sequences of tags, brought to one number a row, (rows,).
+
+    Args:
+        emissions: (rows, width, num_labels), width at least 1.
+        words: Where there is a word, (rows, width), boolean; a row's words stand first.
+        moves: (rows, num_labels + 2, num_labels).
+        reduce: Brings scores along a dimension to one: their highest, or the log of the sum of
+            their exponentials (the forward algorithm).
+    """
+    step, first, last = moves[:, :-2], moves[:, -2], moves[:, -1]
+    total = first + emissions[:, 0]  # (rows, num_labels): of what ends at this word in that tag
+    for word in range(1, emissions.shape[1]):
+        before = reduce(total.unsqueeze(2) + step, 1)  # (rows, num_labels)
+        total = torch.where(words[:, word, None], before + emissions[:, word], total)
+    return reduce(total + last, 1)
