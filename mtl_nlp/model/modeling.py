@@ -258,6 +258,8 @@ class MultiTaskModel(PreTrainedModel):
         """
         if not task.stock or task.auto_class is None:
             raise ModelError(f"task {task.name!r}: transformers has no {task.type} heads")
+        if task.own_head:
+            raise ModelError(f"task {task.name!r}: {task.own_head}")
         try:
             head = task.build_head(self.config.encoder_config)
         except ValueError as error:

@@ -106,6 +106,11 @@ class Task(ABC):
     def logit_names(self) -> tuple[str, ...]:
         """What each logit stands for."""
 
+    @property
+    def own_head(self) -> str:
+        """Why its options need another head than that of ``auto_class``; nothing by default."""
+        return ""
+
     @classmethod
     def of_stock(cls, name: str, config: PreTrainedConfig) -> Self:
         """The task that a stock checkpoint of ``auto_class`` was fine-tuned for.

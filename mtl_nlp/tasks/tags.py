@@ -1,9 +1,12 @@
-"""Tags and entities as datasets and checkpoints write them, and what is odd about them."""
+"""Tags and entities as datasets and checkpoints write them, shown, scored, and what is odd."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from mtl_nlp.metrics import classification_scores
 from mtl_nlp.tasks.base import Fields
 from mtl_nlp.tasks.entities import read_entities, widened
 from mtl_nlp.tasks.schemes import (
@@ -13,6 +16,7 @@ from mtl_nlp.tasks.schemes import (
     illegal_positions,
     read_spans,
     tag_names,
+    write_tags,
 )
 from mtl_nlp.words import Row
 
@@ -78,6 +82,46 @@ def tag_set(names: tuple[str, ...]) -> TagSet | None:
             " otherwise; train anew from its encoder"
         )
     return TagSet(types, scheme, () if names == tuple(expected) else names)
+
+
+def texts(tags: Sequence[str | None]) -> list[str]:
+    """The tags of a scheme, none of which is missing."""
+    return [str(tag) for tag in tags]
+
+
+def bioes_tags(tags: Sequence[str], types: Sequence[str], stop: int) -> list[str]:
+    """The tags' spans of these types in BIOES; none goes on behind the first ``stop`` words."""
+    spans = [span for span in read_spans(tags) if span.label in types and span.start < stop]
+    ended = [span._replace(end=min(span.end, stop)) for span in spans]
+    return write_tags(ended, len(tags), "bioes")
+
+
+def show_entities(tags: Sequence[str], scores: np.ndarray, row: Row) -> list[dict[str, Any]]:
+    """The spans of a row's words as pipelines show them; a score is the mean over the words."""
+    return [
+        {
+            "entity_group": span.label,
+            "word": row.words.slice(span.start, span.end),
+            "score": float(np.mean(scores[span.start : span.end])),
+            "start": int(row.words.starts[span.start]),
+            "end": int(row.words.ends[span.end - 1]),
+        }
+        for span in read_spans(tags)
+    ]
+
+
+def label_scores(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str | None]]
+) -> dict[str, float]:
+    """Accuracy and macro F1 over the words that have a label."""
+    pairs = [
+        (reference, tag)
+        for right, tags in zip(references, predictions, strict=True)
+        for reference, tag in zip(right, tags, strict=True)
+        if reference is not None
+    ]
+    scores = classification_scores([r for r, _ in pairs], [p for _, p in pairs])
+    return {name: scores[name] for name in ("accuracy", "macro_f1")}
 
 
 def diagnose_tags(

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
+from mtl_nlp.heads.crf import CrfHead, crf_loss
 from mtl_nlp.heads.linear import TokenHead, hidden_dropout
 from mtl_nlp.heads.stock import StockHead
-from mtl_nlp.metrics import classification_scores, span_scores
+from mtl_nlp.heads.word_scores import WordHead
+from mtl_nlp.metrics import span_scores
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import (
     Decoded,
@@ -27,23 +29,32 @@ from mtl_nlp.tasks.base import (
     sorted_labels,
     stock_labels,
 )
+from mtl_nlp.tasks.chains import best_tags, up_to_last, with_unknown
 from mtl_nlp.tasks.entities import entity_tags
-from mtl_nlp.tasks.schemes import (
-    LegalPaths,
-    best_legal_path,
-    read_spans,
-    tag_names,
-    write_tags,
+from mtl_nlp.tasks.places import at_first_sub_words, at_their_numbers
+from mtl_nlp.tasks.schemes import LegalPaths, best_legal_path, read_spans, tag_names, write_tags
+from mtl_nlp.tasks.tags import (
+    bioes_tags,
+    diagnose_tags,
+    given_tags,
+    label_scores,
+    show_entities,
+    span_types,
+    tag_set,
+    texts,
+    written_tags,
 )
-from mtl_nlp.tasks.tags import diagnose_tags, given_tags, span_types, tag_set, written_tags
-from mtl_nlp.words import Row, first_subwords
+from mtl_nlp.words import Row
 
 _FAR_BELOW = -1e6
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenClassification(Task):
-    """A label per word, or whole spans; a word's first sub-word carries its label.
+    """A label per word, or whole spans.
+
+    By default a word's first sub-word carries its label, and its logits stand there, as in stock
+    transformers; with another ``decoder`` or ``pooling`` they stand at the word's number.
 
     Values, right or predicted, are one tag per word: in BIO where there is a scheme (whatever
     the source was written in), else the label names, None for a word without a label.
@@ -55,6 +66,12 @@ class TokenClassification(Task):
 
     scheme: Literal["none", "bio", "bioes"] = option(
         "bio", "how the head's tags mark spans; none: every word has a label of its own"
+    )
+    decoder: Literal["linear", "crf"] = option(
+        "linear", "linear: each word's tag by its own score; crf: all tags of a row together"
+    )
+    pooling: Literal["first", "last", "mean"] = option(
+        "first", "which of a word's sub-words stand for it"
     )
     commonest: str = ""  # with no scheme: the label of words the encoder does not see
     tag_order: tuple[str, ...] = ()  # the tags as a checkpoint taken in orders its logits
@@ -73,6 +90,13 @@ class TokenClassification(Task):
             return self.labels
         return self.tag_order or tuple(tag_names(self.labels, self.scheme))
 
+    @property
+    def own_head(self) -> str:
+        """Stock heads score every sub-word for itself."""
+        own = [f"decoder: {self.decoder}"] * (self.decoder != "linear")
+        own += [f"pooling: {self.pooling}"] * (self.pooling != "first")
+        return f"no head of stock transformers has {' and '.join(own)}" if own else ""
+
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.logit_names)}
@@ -81,6 +105,19 @@ class TokenClassification(Task):
     def _legal(self) -> LegalPaths:
         assert self.scheme != "none"
         return LegalPaths.of_tags(self.logit_names, self.scheme)
+
+    @cached_property
+    def _allowed(self) -> Tensor:
+        """The legal paths as a CRF wants them, (num_labels + 2, num_labels)."""
+        if self.scheme == "none":
+            return torch.ones(len(self.labels) + 2, len(self.labels), dtype=torch.bool)
+        legal = self._legal
+        return torch.from_numpy(np.vstack([legal.transition, legal.start, legal.end]))
+
+    @cached_property
+    def _fallback(self) -> int:
+        """The tag of words that the encoder does not see."""
+        return self._ids.get(self.commonest if self.scheme == "none" else "O", 0)
 
     @classmethod
     def of_stock(cls, name: str, config: PreTrainedConfig) -> Self:
@@ -132,15 +169,21 @@ class TokenClassification(Task):
         return list(write_tags(read_spans(written_tags(tags)), len(tags), "bio"))
 
     def encode(self, value: Sequence[str | None], encoding: Encoding) -> list[int]:
-        """Label ids (seq_len,): a word's label on its first sub-word, -100 elsewhere."""
+        """Label ids (seq_len,): a word's label where its logits stand, -100 elsewhere.
+
+        For a CRF the words up to the last that is seen all have one, perhaps ``ANY``; a span ends
+        there at the latest, as it does in decoding.
+        """
+        seen, places = self._seen(encoding)
         if self.scheme == "bioes":
-            known = [span for span in read_spans(_texts(value)) if span.label in self.labels]
-            value = write_tags(known, len(value), "bioes")
-        # One more, for the -1 of sub-words that belong to no word.
-        ids = np.array([*(self._ids.get(str(tag), -100) for tag in value), -100])
-        words = encoding.token_words
-        labels: list[int] = np.where(first_subwords(words), ids[words], -100).tolist()
-        return labels
+            stop = len(value) if self.decoder == "linear" else up_to_last(seen)
+            value = bioes_tags(texts(value), self.labels, stop)
+        ids = np.array([self._ids.get(str(tag), -100) for tag in value])
+        labels = np.full(len(encoding.token_words), -100)
+        labels[places] = ids[seen]
+        labels = with_unknown(labels, seen) if self.decoder == "crf" else labels
+        numbers: list[int] = labels.tolist()
+        return numbers
 
     def collate(self, labels: np.ndarray | Ragged, seq_len: int) -> np.ndarray:
         """Label ids (rows, seq_len)."""
@@ -148,20 +191,32 @@ class TokenClassification(Task):
         return labels.pad(seq_len, -100)
 
     def build_head(self, encoder_config: PreTrainedConfig) -> nn.Module:
-        """The architecture's own head, or a linear one on every token."""
+        """The architecture's own head or a linear one on every token; else one of words."""
+        hidden, num_labels = encoder_config.hidden_size, len(self.logit_names)
+        dropout = hidden_dropout(encoder_config)
+        if self.decoder == "crf":
+            return CrfHead(hidden, num_labels, pooling=self.pooling, dropout=dropout)
+        if self.pooling != "first":
+            return WordHead(hidden, num_labels, pooling=self.pooling, dropout=dropout)
         if self.stock:
             return StockHead(str(self.auto_class), encoder_config, self.logit_names)
-        return TokenHead(
-            encoder_config.hidden_size,
-            len(self.logit_names),
-            dropout=hidden_dropout(encoder_config),
-        )
+        return TokenHead(hidden, num_labels, dropout=dropout)
+
+    def count(self, labels: Tensor) -> Tensor:
+        """How many labelled words there are, a scalar."""
+        return (labels >= 0).sum()
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over labelled words, with their number.
 
-        Shape: logits (rows, seq_len, num_labels), labels (rows, seq_len), -100 = not labelled.
+        With a CRF it is that of a row's labels together, so both decoders' means are per word.
+
+        Shape: logits (rows, seq_len, num_labels), with a CRF those of `CrfHead`; labels
+        (rows, seq_len), -100 = not labelled.
         """
+        if self.decoder == "crf":
+            total = crf_loss(logits, labels, self._allowed.to(logits.device))
+            return LossSum(total, self.count(labels))
         total = F.cross_entropy(
             logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum"
         )
@@ -169,6 +224,8 @@ class TokenClassification(Task):
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The best tag of each word, with a scheme under the constraint that spans are legal."""
+        if self.decoder == "crf":
+            return self._decode_crf(logits, encodings)
         log_probabilities = torch.from_numpy(logits).log_softmax(dim=-1).numpy()
         return [
             self._decode_row(scores, encoding)
@@ -179,61 +236,57 @@ class TokenClassification(Task):
         """A list of entities, or the words with their tags."""
         if self.scheme == "none":
             return {"words": row.words.strings(), "tags": decoded.value}
-        return [
-            {
-                "entity_group": span.label,
-                "word": row.words.slice(span.start, span.end),
-                "score": float(np.mean(decoded.scores[span.start : span.end])),
-                "start": int(row.words.starts[span.start]),
-                "end": int(row.words.ends[span.end - 1]),
-            }
-            for span in read_spans(decoded.value)
-        ]
+        return show_entities(decoded.value, decoded.scores, row)
 
     def metrics(
         self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str | None]]
     ) -> dict[str, Any]:
         """Strict span scores with a scheme, else accuracy and macro F1 over labelled words."""
         if self.scheme != "none":
-            return dict(span_scores([_texts(tags) for tags in references], predictions))
-        pairs = [
-            (reference, tag)
-            for right, tags in zip(references, predictions, strict=True)
-            for reference, tag in zip(right, tags, strict=True)
-            if reference is not None
-        ]
-        scores = classification_scores([r for r, _ in pairs], [p for _, p in pairs])
-        return {name: scores[name] for name in self.metric_names}
+            return dict(span_scores([texts(tags) for tags in references], predictions))
+        return label_scores(predictions, references)
 
     def occurrences(self, value: Sequence[str | None]) -> Iterable[str]:
         """The span types, or the words' labels."""
         if self.scheme == "none":
             return [tag for tag in value if tag is not None]
-        return [span.label for span in read_spans(_texts(value))]
+        return [span.label for span in read_spans(texts(value))]
 
     def diagnose(self, rows: Mapping[str, Mapping[str, Iterable[tuple[Fields, Row]]]]) -> list[str]:
         """Illegal tags, schemes that differ between datasets, entities that split a word."""
         return [] if self.scheme == "none" else diagnose_tags(self.name, rows)
 
+    def _seen(self, encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
+        """The words that the encoder sees, in rising order, and where the logits of each stand."""
+        if not self.own_head:
+            return at_first_sub_words(encoding)
+        seen = at_their_numbers(encoding)
+        return seen, seen
+
     def _decode_row(self, scores: np.ndarray, encoding: Encoding) -> Decoded:
-        words = encoding.token_words
-        first = np.flatnonzero(first_subwords(words))
-        # Words of the pair are numbered behind those of the text and carry no tags.
-        first = first[words[first] < len(encoding.row.words)]
-        seen = words[first]
+        seen, places = self._seen(encoding)
         table = np.full((len(encoding.row.words), len(self.logit_names)), _FAR_BELOW)
-        fallback = self.commonest if self.scheme == "none" else "O"
-        table[:, self._ids.get(fallback, 0)] = 0.0
-        table[seen] = scores[first]
+        table[:, self._fallback] = 0.0
+        table[seen] = scores[places]
         if self.scheme == "none":
             path = table.argmax(axis=1)
         else:
             path = best_legal_path(table, self._legal)
+        return self._decoded(path, np.exp(table[np.arange(len(path)), path]))
+
+    def _decode_crf(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
+        """The best tags of each row, and the probability that a word has its tag."""
+        seen = [at_their_numbers(encoding) for encoding in encodings]
+        chains = best_tags(logits, seen, self._fallback, self._allowed)
+        decoded = []
+        for encoding, (tags, probabilities) in zip(encodings, chains, strict=True):
+            unseen = (0, len(encoding.row.words) - len(tags))
+            path = np.pad(tags, unseen, constant_values=self._fallback)
+            decoded.append(self._decoded(path, np.pad(probabilities, unseen, constant_values=1.0)))
+        return decoded
+
+    def _decoded(self, path: np.ndarray, scores: np.ndarray) -> Decoded:
         tags = [self.logit_names[tag] for tag in path]
         if self.scheme == "bioes":
             tags = write_tags(read_spans(tags), len(tags), "bio")
-        return Decoded(tags, np.exp(table[np.arange(len(path)), path]))
-
-
-def _texts(tags: Sequence[str | None]) -> list[str]:
-    return [str(tag) for tag in tags]
+        return Decoded(tags, scores)
