@@ -21,7 +21,7 @@ from mtl_nlp.heads.words import Pooling
 ANY = -1
 """The label of a word of which nothing is known."""
 
-_NEVER = -1e12  # far below any sum of scores, and 500 times it is still finite in float32
+_NEVER = -1e12  # far below any sum of scores, and a thousand times it is still finite in float32
 _MOST = 1e6  # a score beyond it is taken for it when tags are sought
 
 
@@ -67,12 +67,12 @@ def crf_loss(logits: Tensor, labels: Tensor, allowed: Tensor) -> Tensor:
     """
     width = max(1, int((labels != -100).any(dim=0).sum()))
     labels = labels[:, :width]
-    emissions, moves = _parts(logits.float(), width, allowed)
+    emissions, moves = _parts(_precise(logits), width, allowed)
     emissions = emissions.log_softmax(dim=-1)  # changes no share, and keeps the sums small
     both = torch.cat([emissions, _held(emissions, labels)])
-    totals = _total(both, (labels != -100).repeat(2, 1), moves.repeat(2, 1, 1), torch.logsumexp)
+    totals = _total(both, (labels != -100).repeat(2, 1), moves, _log_sum)
     losses = totals[: len(labels)] - totals[len(labels) :]  # (rows,)
-    return torch.where((labels >= 0).any(dim=1), losses, 0.0).sum()
+    return torch.where((labels >= 0).any(dim=1), losses, 0.0).sum().float()
 
 
 def crf_decode(logits: Tensor, labels: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,20 +92,29 @@ def crf_decode(logits: Tensor, labels: Tensor, allowed: Tensor) -> tuple[Tensor,
         Each word's tag, (rows, words), and its probability over all sequences, (rows, words).
     """
     with torch.inference_mode(False), torch.enable_grad():
-        finite = logits.double().nan_to_num(nan=-_MOST).clamp(-_MOST, _MOST)
+        finite = _precise(logits).nan_to_num(nan=-_MOST).clamp(-_MOST, _MOST)
         emissions, moves = _parts(finite, labels.shape[1], allowed)
         emissions = _held(emissions, labels).detach().requires_grad_()
-        totals = [_total(emissions, labels != -100, moves, r) for r in (_highest, torch.logsumexp)]
+        totals = [_total(emissions, labels != -100, moves, r) for r in (_highest, _log_sum)]
         (passes,) = torch.autograd.grad(totals[0].sum(), emissions)  # (rows, words, num_labels)
         (shares,) = torch.autograd.grad(totals[1].sum(), emissions)  # (rows, words, num_labels)
     tags = passes.argmax(dim=-1)
     return tags, shares.gather(2, tags.unsqueeze(2)).squeeze(2).clamp(0.0, 1.0)
 
 
+def _precise(logits: Tensor) -> Tensor:
+    """In float64, where sums of exponentials neither vanish nor overflow; MPS has only float32."""
+    return logits.float() if logits.device.type == "mps" else logits.double()
+
+
 def _parts(logits: Tensor, width: int, allowed: Tensor) -> tuple[Tensor, Tensor]:
-    """The first words' logits, (rows, width, num_labels), and the scores of allowed neighbours."""
+    """The first words' logits, (rows, width, num_labels), and the scores of allowed neighbours.
+
+    The latter, (num_labels + 2, num_labels), are those of the first row, as of any other; 0 where
+    there are no rows.
+    """
     num_moves = logits.shape[-1] + 2
-    moves = logits[:, -num_moves:].masked_fill(~allowed, _NEVER)
+    moves = logits[:1, -num_moves:].sum(dim=0).masked_fill(~allowed, _NEVER)
     return logits[:, :-num_moves][:, :width], moves
 
 
@@ -116,25 +125,34 @@ def _held(emissions: Tensor, labels: Tensor) -> Tensor:
     return emissions.masked_fill((known >= 0) & (known != tags), _NEVER)
 
 
-def _highest(scores: Tensor, dim: int) -> Tensor:
-    return scores.max(dim=dim).values
-
-
 def _total(
-    emissions: Tensor, words: Tensor, moves: Tensor, reduce: Callable[[Tensor, int], Tensor]
+    emissions: Tensor, words: Tensor, moves: Tensor, join: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
     """The scores of all sequences of tags, brought to one number a row, (rows,).
 
     Args:
         emissions: (rows, width, num_labels), width at least 1.
         words: Where there is a word, (rows, width), boolean; a row's words stand first.
-        moves: (rows, num_labels + 2, num_labels).
-        reduce: Brings scores along a dimension to one: their highest, or the log of the sum of
-            their exponentials (the forward algorithm).
+        moves: (num_labels + 2, num_labels).
+        join: Takes what ends in each tag, (rows, num_labels), one move further, (num_labels, n), to
+            (rows, n): to the highest sum, or to the log of the sum of all exponentials (the
+            forward algorithm).
     """
-    step, first, last = moves[:, :-2], moves[:, -2], moves[:, -1]
+    step, first, last = moves[:-2], moves[-2], moves[-1]
     total = first + emissions[:, 0]  # (rows, num_labels): of what ends at this word in that tag
     for word in range(1, emissions.shape[1]):
-        before = reduce(total.unsqueeze(2) + step, 1)  # (rows, num_labels)
-        total = torch.where(words[:, word, None], before + emissions[:, word], total)
-    return reduce(total + last, 1)
+        further = join(total, step) + emissions[:, word]  # (rows, num_labels)
+        total = torch.where(words[:, word, None], further, total)
+    return join(total, last.unsqueeze(1)).squeeze(1)
+
+
+def _highest(total: Tensor, step: Tensor) -> Tensor:
+    return (total.unsqueeze(2) + step).max(dim=1).values
+
+
+def _log_sum(total: Tensor, step: Tensor) -> Tensor:
+    """By a product of matrices, which for many tags is far cheaper than (rows, tags, tags) logs."""
+    peak, top = total.detach().amax(dim=1, keepdim=True), step.detach().max()
+    sums = (total - peak).exp() @ (step - top).exp()  # (rows, n)
+    # What is smaller than any number is taken for the smallest: it is out of the question anyway.
+    return peak + top + sums.clamp(min=torch.finfo(sums.dtype).tiny).log()

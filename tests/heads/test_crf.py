@@ -35,11 +35,11 @@ class Case:
     allowed: Tensor
 
     @classmethod
-    def random(cls, legal: LegalPaths, seed: int, rows: int = 3, spare: int = 0) -> "Case":
+    def random(cls, legal: LegalPaths, seed: int, rows: int = 3) -> "Case":
         source = np.random.default_rng(seed)
-        width, tags = 4 + spare, len(legal.start)
-        logits = source.normal(scale=2, size=(rows, width, tags)).astype(np.float32)
-        moves = source.normal(scale=2, size=(tags + 2, tags)).astype(np.float32)
+        width, tags, scale = 4, len(legal.start), source.choice([0.5, 2.0, 30.0])
+        logits = source.normal(scale=scale, size=(rows, width, tags)).astype(np.float32)
+        moves = source.normal(scale=scale, size=(tags + 2, tags)).astype(np.float32)
         labels = np.full((rows, width), -100)
         for row in labels:
             length = source.integers(0, 5)
@@ -217,3 +217,10 @@ def test_the_head_is_built_without_values() -> None:
     with torch.device("meta"):
         head = CrfHead(8, 3, pooling="first", dropout=0.1)
     assert {tuple(p.shape) for p in head.parameters()} == {(3, 8), (3,), (5, 3)}
+
+
+def test_no_rows_are_a_loss_of_nothing() -> None:
+    logits = torch.zeros(0, 4 + 5, 3, requires_grad=True)
+    loss = crf_loss(logits, torch.zeros(0, 4, dtype=torch.long), allowed_of(EVERY))
+    loss.backward()
+    assert loss.item() == 0.0
