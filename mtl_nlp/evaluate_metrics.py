@@ -86,16 +86,18 @@ class SpanF1(evaluate.Metric):  # type: ignore[misc]
 def load_metric(name: str) -> evaluate.EvaluationModule:
     """A metric by its name on the Hub, or from a folder with its script (`evaluate.load`).
 
-    What is loaded is a program by its author, and runs here.
+    What is loaded is a program by its author, and is executed here. What it is given to score is
+    kept in memory, and what it draws at random is the same every time.
 
     Args:
         name: ``"rouge"``, ``"org/name"``, or the path of a folder with a script of the same name.
 
     Raises:
-        HubError: If it cannot be fetched or something that it imports is not installed.
+        HubError: If it cannot be fetched, something that it imports is not installed, or its
+            program fails.
     """
     try:
-        return evaluate.load(name)
+        return evaluate.load(name, keep_in_memory=True, seed=0)
     except ImportError as error:
         raise HubError(f"metric {name!r} needs a package that is not installed: {error}") from error
     except OSError as error:  # evaluate answers FileNotFoundError also where there is no network
@@ -103,4 +105,9 @@ def load_metric(name: str) -> evaluate.EvaluationModule:
             f"expected metric {name!r} on the Hub or in a folder, but it was not found or the "
             "Hub could not be reached; check the name and the network, or give the path of a "
             f"folder that holds its script ({error})"
+        ) from error
+    except Exception as error:  # a stranger's program may raise anything
+        raise HubError(
+            f"metric {name!r} could not be loaded: its program fails with {type(error).__name__}:"
+            f" {error}; mend the script, or leave the metric out"
         ) from error

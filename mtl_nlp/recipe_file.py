@@ -143,8 +143,8 @@ def absolute_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A copy of a recipe's mapping whose local files and folders no longer depend on `folder`.
 
     Concerned are `data_files` of the loaders of files (glob patterns are kept, URLs are left), and
-    the encoder and the datasets' `path` where they name folders that exist, and modules of the
-    user's own task types that lie in `folder`. Shapes are not checked.
+    the encoder, the datasets' `path` and the tasks' `metrics` where they name folders, or scripts
+    of metrics, that exist, and modules of the user's own task types. Shapes are not checked.
     """
     result: dict[str, Any] = _copy(content)
     _make_folder_absolute(result, "encoder", folder)
@@ -161,6 +161,8 @@ def absolute_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     for task in tasks.values() if isinstance(tasks, dict) else ():
         if isinstance(task, dict):
             _find_module(task, folder)
+            if isinstance(task.get("metrics"), list):
+                task["metrics"] = [_absolute_metric(name, folder) for name in task["metrics"]]
     return result
 
 
@@ -317,3 +319,12 @@ def _find_module(task: dict[str, Any], folder: Path) -> None:
         with contextlib.suppress(OSError, ValueError):
             if file.is_file():
                 task["type"] = f"{os.path.normpath(file)}:{class_name}"
+
+
+def _absolute_metric(name: Any, folder: Path) -> Any:
+    if isinstance(name, str) and name:
+        joined = Path(absolute(name, folder))
+        script = joined if joined.suffix == ".py" else joined / f"{joined.name}.py"
+        with contextlib.suppress(OSError, ValueError):
+            return str(joined) if script.is_file() else name
+    return name

@@ -37,6 +37,7 @@ from mtl_nlp.training.evaluation import (
     labelled_tasks,
 )
 from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
+from mtl_nlp.training.further_metrics import FurtherMetrics, load_further_metrics
 from mtl_nlp.training.loop import TrainingData, TrainingLoop
 from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
@@ -54,6 +55,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         UserError: If the recipe or the data is wrong.
     """
     _check_trackers(recipe.training.trackers)
+    further = load_further_metrics(recipe)
     prepared = prepare(recipe)
     check_evaluated(recipe.evaluation.select, labelled_tasks(prepared.labelled("validation")))
     report = prepared.examine().as_dict()
@@ -64,7 +66,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "tasks": report["tasks"],
         "steps": prepared.steps,
         "parameters": _count_parameters(prepared),
-        "warnings": [*prepared.notes, *report["warnings"]],
+        "warnings": [*further.notes, *prepared.notes, *report["warnings"]],
     }
 
 
@@ -92,15 +94,18 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     accelerator = _accelerator(recipe)
     progress = TrainingProgress(None if accelerator.is_main_process else Console(quiet=True))
     with accelerator.main_process_first():
+        further = load_further_metrics(recipe, progress.say)
         prepared = prepare(recipe)
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     # All rows are read before training, so that a bad one is found now.
     judged = {split: prepared.labelled(split) for split in ("validation", "test")}
     check_evaluated(recipe.evaluation.select, labelled_tasks(judged["validation"]))
-    loop = _training_loop(prepared, judged["validation"], start, accelerator, folder.path, progress)
+    loop = _training_loop(
+        prepared, judged["validation"], further, start, accelerator, folder.path, progress
+    )
     # Only now, with nothing left that a mistake could stop, is the folder touched.
     if accelerator.is_main_process:
-        for note in (*prepared.notes, *prepared.examine().warnings):
+        for note in (*further.notes, *prepared.notes, *prepared.examine().warnings):
             progress.say(f"note: {note}")
         folder.begin(recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()
@@ -138,6 +143,8 @@ def evaluate(
     quiet_libraries()
     check_files(recipe)
     wanted, bindings = bind_tasks(recipe)
+    progress = TrainingProgress()
+    further = load_further_metrics(recipe, progress.say)
     loaded = pipeline(model, task_types=own_types(wanted))
     predictor = loaded.predictor
     for name, task in wanted.items():
@@ -164,7 +171,9 @@ def evaluate(
             )
     if not rows:
         raise RecipeError(f"datasets: none of the recipe's datasets has the split {split!r}")
-    return {split: evaluate_rows(predictor, rows)}
+    for note in further.notes:
+        progress.say(f"note: {note}")
+    return {split: evaluate_rows(predictor, rows, further=further)}
 
 
 def run_script(recipe: Recipe) -> Run:
@@ -260,6 +269,7 @@ def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
 def _training_loop(
     prepared: Prepared,
     validation: Sequence[LabelledRows],
+    further: FurtherMetrics,
     start: Checkpoint | None,
     accelerator: Accelerator,
     folder: Path,
@@ -273,7 +283,7 @@ def _training_loop(
         model,
         prepared.encoder.tokenizer,
         Predictor(model, prepared.encoder, recipe.training.micro_batch_size),
-        TrainingData(prepared.train, prepared.datasets_of_tasks(), validation),
+        TrainingData(prepared.train, prepared.datasets_of_tasks(), validation, further),
         accelerator=accelerator,
         folder=folder,
         progress=progress,
@@ -289,7 +299,13 @@ def _best_scores(
     best = load_model(loop.best_checkpoint(), task_types=own_types(loop.model.tasks))
     loop.model.load_state_dict(best.state_dict())
     return {
-        split: evaluate_rows(loop.predictor, rows, rank=loop.rank, world_size=loop.world_size)
+        split: evaluate_rows(
+            loop.predictor,
+            rows,
+            rank=loop.rank,
+            world_size=loop.world_size,
+            further=loop.data.further,
+        )
         for split, rows in judged.items()
         if labelled_tasks(rows)
     }

@@ -6,24 +6,9 @@ import pytest
 from mtl_nlp.errors import HubError
 from mtl_nlp.evaluate_metrics import F1, Accuracy, MatthewsCorrelation, SpanF1, load_metric
 from mtl_nlp.metrics import classification_scores, span_scores
+from tests.metric_scripts import metric_folder
 
 CLASSES = [Accuracy, F1, MatthewsCorrelation]
-SCRIPT = """
-import datasets
-import evaluate
-
-class {name}(evaluate.Metric):
-    def _info(self):
-        features = datasets.Features(
-            {{"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}}
-        )
-        return evaluate.MetricInfo(
-            description="", citation="", inputs_description="", features=features
-        )
-
-    def _compute(self, predictions, references):
-        return {{"wrong": sum(p != r for p, r in zip(predictions, references))}}
-"""
 
 
 @pytest.fixture
@@ -39,13 +24,6 @@ def tags():
         side: [rng.choices(["O", "B-a", "I-a", "B-b"], k=length % 9) for length in range(50)]
         for side in ("predictions", "references")
     }
-
-
-def metric_folder(path, *, name, imports=""):
-    folder = path / name
-    folder.mkdir()
-    (folder / f"{name}.py").write_text(f"{imports}\n" + SCRIPT.format(name=name.title()))
-    return str(folder)
 
 
 @pytest.mark.parametrize("metric_class", CLASSES)
@@ -82,7 +60,7 @@ def test_batches_add_up(labels, tags):
 
 
 def test_a_metric_is_loaded_from_a_folder(tmp_path):
-    metric = load_metric(metric_folder(tmp_path, name="wrongness"))
+    metric = load_metric(metric_folder(tmp_path, "wrongness"))
     assert metric.compute(predictions=[1, 2, 3], references=[1, 1, 1]) == {"wrong": 2}
 
 
@@ -93,6 +71,19 @@ def test_a_metric_that_is_nowhere_is_refused_with_the_mend(name):
 
 
 def test_a_metric_whose_package_is_missing_is_refused_by_its_name(tmp_path):
-    folder = metric_folder(tmp_path, name="needy", imports="import package_that_is_not_there")
+    folder = metric_folder(tmp_path, "needy", imports="import package_that_is_not_there")
     with pytest.raises(HubError, match=r"not installed: .*package_that_is_not_there"):
         load_metric(folder)
+
+
+def test_a_metric_whose_script_fails_is_refused_with_its_reason(tmp_path):
+    folder = metric_folder(tmp_path, "failing", imports="raise RuntimeError('not today')")
+    with pytest.raises(HubError, match=r"its program fails with RuntimeError: not today; mend"):
+        load_metric(folder)
+
+
+def test_a_folder_whose_script_is_no_metric_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "empty.py").write_text("")
+    with pytest.raises(HubError, match=r"metric '.*empty' could not be loaded"):
+        load_metric(str(tmp_path / "empty"))

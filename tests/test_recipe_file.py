@@ -198,7 +198,10 @@ def test_only_what_is_local_becomes_absolute(tmp_path: Path) -> None:
             "hub": {"path": "org/name", "data_files": "data/*.parquet"},
             "folder": {"path": "./encoder", "data_files": "*.parquet"},
         },
+        "tasks": {"t": {"metrics": ["mine", "./mine/mine.py", "rouge", "org/wer", "encoder"]}},
     }
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.py").touch()
     done = absolute_paths(content, tmp_path)
     assert done["encoder"] == str(tmp_path / "encoder")
     files = {"train": [str(tmp_path / "a.jsonl"), "s3://b/c"], "test": str(tmp_path / "d")}
@@ -208,6 +211,8 @@ def test_only_what_is_local_becomes_absolute(tmp_path: Path) -> None:
         "data_files": "*.parquet",
     }
     assert done["datasets"]["hub"] == content["datasets"]["hub"]  # relative to that repository
+    mine = str(tmp_path / "mine")
+    assert done["tasks"]["t"]["metrics"] == [mine, f"{mine}/mine.py", "rouge", "org/wer", "encoder"]
     assert absolute_paths(done, Path("/elsewhere")) == done
     assert absolute_paths({"encoder": "org/name", "datasets": 3}, tmp_path)["encoder"] == "org/name"
 

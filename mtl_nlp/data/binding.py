@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from datasets import ClassLabel, Dataset, Features
@@ -84,12 +85,6 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
     bindings: list[Binding] = []
     for name, spec in recipe.tasks.items():
         where = f"tasks.{name}"
-        if spec.metrics:
-            raise RecipeError(
-                f"{where}.metrics: further metrics are not computed during a run yet, found"
-                f" {', '.join(spec.metrics)}; leave the key out, and score predictions with"
-                " mtl_nlp.evaluate_metrics.load_metric"
-            )
         load = load_own_type if is_own(spec.type) else task_type
         cls = load(spec.type, where=f"{where}.type")
         settings = dict(spec.model_extra or {})
@@ -107,6 +102,7 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
             where=where,
             own={cls.type: cls},
         )
+        _check_metrics(spec.metrics, tasks[name], f"{where}.metrics")
         if hidden := settings.keys() - options_of(cls).keys():
             raise RecipeError(f"{where}.{sorted(hidden)[0]}: is not for a recipe to set")
         if tuple(sorted(columns)) not in {tuple(sorted(way)) for way in cls.columns}:
@@ -120,6 +116,15 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
             }
             bindings.append(Binding(name, dataset, bound, spec.map))
     return tasks, bindings
+
+
+def metric_name(source: str) -> str:
+    """What the scores of a further metric are called: the last part of its id or path.
+
+    >>> metric_name("seqeval"), metric_name("org/wer"), metric_name("/home/me/wer/wer.py")
+    ('seqeval', 'wer', 'wer')
+    """
+    return PurePath(source).name.removesuffix(".py")
 
 
 def learn_tasks(
@@ -192,6 +197,19 @@ def _inputs(recipe: Recipe, spec: TaskSpec, where: str) -> tuple[str, ...]:
 
 def _input_columns(spec: DatasetSpec) -> tuple[str, ...]:
     return tuple(key for key in ("text", "text_pair", "tokens") if getattr(spec, key) is not None)
+
+
+def _check_metrics(sources: Sequence[str], task: Task, where: str) -> None:
+    """Refuse a further metric whose scores would bear the name of others."""
+    names = [metric_name(source) for source in sources]
+    for source, name in zip(sources, names, strict=True):
+        if name in task.metric_names:
+            raise RecipeError(
+                f"{where}: {source!r} is computed anyway, like all of"
+                f" {', '.join(task.metric_names)}; leave it out"
+            )
+        if names.count(name) > 1:
+            raise RecipeError(f"{where}: two metrics are called {name!r}; keep one")
 
 
 def _column(column: Any, dataset: str, where: str) -> str:

@@ -142,7 +142,8 @@ def _results(folder: RunFolder, recipe: Recipe, task: Task) -> Iterator[EvalResu
     for metric, value in folder.metrics[split][task.name].items():
         if not is_number(value) or not math.isfinite(value):
             continue
-        hub_metric, arguments = _HUB_METRICS.get(metric, (metric, None))
+        # Numbers of further metrics are called <metric>.<number>.
+        hub_metric, arguments = _HUB_METRICS.get(metric, (metric.partition(".")[0], None))
         yield EvalResult(
             task_type=pipeline_of(task),
             task_name=task.name,

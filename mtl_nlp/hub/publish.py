@@ -136,7 +136,7 @@ def _kept_back(place: Path) -> bool:
 
 
 def _published_recipe(path: Path) -> bytes:
-    """The recipe with its absolute paths reduced to file names; in `tasks` types alone have one."""
+    """The recipe with its absolute paths reduced to file names, in `tasks` of types and metrics."""
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -154,11 +154,14 @@ def _published_recipe(path: Path) -> bytes:
 
 
 def _without_own_folders(tasks: Any) -> Any:
-    """Tasks with the files of the user's own types reduced to their names."""
+    """Tasks with the files of types and metrics reduced to their names; all else are names."""
     if not isinstance(tasks, dict):
         return tasks
     return {
-        name: {**task, "type": _without_folders(task.get("type"))}
+        name: {
+            key: _without_folders(value) if key in ("type", "metrics") else value
+            for key, value in task.items()
+        }
         if isinstance(task, dict)
         else task
         for name, task in tasks.items()

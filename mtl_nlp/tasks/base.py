@@ -176,6 +176,12 @@ class Task(ABC):
     def metrics(self, predictions: Sequence[Any], references: Sequence[Any]) -> dict[str, Any]:
         """Scores of predicted against right values; ``metric_names`` are its keys."""
 
+    def hub_values(
+        self, predictions: Sequence[Any], references: Sequence[Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """Predicted and right values as metrics of the Hub take them, by default as they are."""
+        return list(predictions), list(references)
+
     @abstractmethod
     def occurrences(self, value: Any) -> Iterable[str]:
         """The labels in a right value, once per occurrence, for counting."""
@@ -214,6 +220,18 @@ def stock_labels(config: PreTrainedConfig) -> tuple[str, ...]:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"expected distinct label names in id2label, found {twice[0]!r} twice")
     return names
+
+
+def label_ids(
+    labels: Sequence[str], predictions: Sequence[str], references: Sequence[str]
+) -> tuple[list[int], list[int]]:
+    """Predicted and right labels as their ids.
+
+    Labels that training did not have are numbered behind the others, so that they count as errors.
+    """
+    every = dict.fromkeys([*labels, *references, *predictions])
+    ids = {label: number for number, label in enumerate(every)}
+    return [ids[label] for label in predictions], [ids[label] for label in references]
 
 
 def label_name(value: Any, labels: Sequence[str]) -> str:

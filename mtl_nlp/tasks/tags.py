@@ -110,17 +110,25 @@ def show_entities(tags: Sequence[str], scores: np.ndarray, row: Row) -> list[dic
     ]
 
 
+def labelled_words(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str | None]]
+) -> tuple[list[str], list[str]]:
+    """Predicted and right label of each word that has a right one, all rows in one."""
+    pairs = [
+        (tag, reference)
+        for tags, right in zip(predictions, references, strict=True)
+        for tag, reference in zip(tags, right, strict=True)
+        if reference is not None
+    ]
+    return [predicted for predicted, _ in pairs], [right for _, right in pairs]
+
+
 def label_scores(
     predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str | None]]
 ) -> dict[str, float]:
     """Accuracy and macro F1 over the words that have a label."""
-    pairs = [
-        (reference, tag)
-        for right, tags in zip(references, predictions, strict=True)
-        for reference, tag in zip(right, tags, strict=True)
-        if reference is not None
-    ]
-    scores = classification_scores([r for r, _ in pairs], [p for _, p in pairs])
+    predicted, right = labelled_words(predictions, references)
+    scores = classification_scores(right, predicted)
     return {name: scores[name] for name in ("accuracy", "macro_f1")}
 
 

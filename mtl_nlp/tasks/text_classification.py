@@ -21,6 +21,7 @@ from mtl_nlp.tasks.base import (
     Fields,
     LossSum,
     Task,
+    label_ids,
     label_name,
     sorted_labels,
     stock_labels,
@@ -122,6 +123,12 @@ class TextClassification(Task):
     def metrics(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
         """Accuracy, macro and weighted F1, Matthews correlation."""
         return classification_scores(references, predictions)
+
+    def hub_values(
+        self, predictions: Sequence[str], references: Sequence[str]
+    ) -> tuple[list[Any], list[Any]]:
+        """Label ids."""
+        return label_ids(self.labels, predictions, references)
 
     def occurrences(self, value: str) -> Iterable[str]:
         """The label."""

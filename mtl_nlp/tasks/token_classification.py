@@ -24,6 +24,7 @@ from mtl_nlp.tasks.base import (
     Fields,
     LossSum,
     Task,
+    label_ids,
     label_name,
     option,
     sorted_labels,
@@ -38,6 +39,7 @@ from mtl_nlp.tasks.tags import (
     diagnose_tags,
     given_tags,
     label_scores,
+    labelled_words,
     show_entities,
     span_types,
     tag_set,
@@ -245,6 +247,14 @@ class TokenClassification(Task):
         if self.scheme != "none":
             return dict(span_scores([texts(tags) for tags in references], predictions))
         return label_scores(predictions, references)
+
+    def hub_values(
+        self, predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str | None]]
+    ) -> tuple[list[Any], list[Any]]:
+        """Lists of tags with a scheme, as seqeval takes them, else ids of all labelled words."""
+        if self.scheme != "none":
+            return list(predictions), [texts(tags) for tags in references]
+        return label_ids(self.labels, *labelled_words(predictions, references))
 
     def occurrences(self, value: Sequence[str | None]) -> Iterable[str]:
         """The span types, or the words' labels."""

@@ -14,6 +14,7 @@ from mtl_nlp.data.prepare import read_label, read_rows
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.recipe import DatasetSpec
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.training.further_metrics import NO_FURTHER_METRICS, FurtherMetrics
 from mtl_nlp.training.selection import mean_score
 
 
@@ -90,6 +91,7 @@ def evaluate_rows(
     *,
     rank: int = 0,
     world_size: int = 1,
+    further: FurtherMetrics = NO_FURTHER_METRICS,
 ) -> dict[str, Any]:
     """Metrics of each task over its labelled rows, and the mean of the primary ones.
 
@@ -100,6 +102,7 @@ def evaluate_rows(
         datasets: The rows of one split, by dataset.
         rank: This process.
         world_size: Number of processes.
+        further: The recipe's own choice of metrics, whose numbers follow the tasks' own.
 
     Returns:
         ``{task: {metric: value}, "mean": value}``; tasks without a labelled row are left out.
@@ -115,7 +118,10 @@ def evaluate_rows(
     for name, task in tasks.items():
         own = [pair for pair in pairs if pair.task == name]
         if own:
-            scores[name] = task.metrics([p.predicted for p in own], [p.right for p in own])
+            predicted, right = [p.predicted for p in own], [p.right for p in own]
+            scores[name] = task.metrics(predicted, right)
+            for metric, value in further.scores(task, predicted, right).items():
+                scores[name].setdefault(metric, value)
     primary = {name: tasks[name].primary for name in scores}
     return {**scores, "mean": mean_score(scores, primary)}
 

@@ -28,6 +28,7 @@ from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
 from mtl_nlp.training.folder import CHECKPOINTS
+from mtl_nlp.training.further_metrics import NO_FURTHER_METRICS, FurtherMetrics
 from mtl_nlp.training.interruption import Interruption, Stopped
 from mtl_nlp.training.log import RunLog, read_log
 from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
@@ -51,11 +52,13 @@ class TrainingData:
         train: Encoded training rows, by dataset.
         datasets: The datasets of each task.
         validation: Labelled rows, one entry per dataset.
+        further: Metrics that the recipe names beside the tasks' own.
     """
 
     train: Mapping[str, EncodedSplit]
     datasets: Mapping[str, Sequence[str]]
     validation: Sequence[LabelledRows]
+    further: FurtherMetrics = NO_FURTHER_METRICS
 
     @property
     def lengths(self) -> dict[str, np.ndarray]:
@@ -317,7 +320,11 @@ class TrainingLoop:
     def _evaluate(self, log: RunLog | None) -> bool:
         """Score the model on validation; whether it is the best so far."""
         scores = evaluate_rows(
-            self.predictor, self.data.validation, rank=self.rank, world_size=self.world_size
+            self.predictor,
+            self.data.validation,
+            rank=self.rank,
+            world_size=self.world_size,
+            further=self.data.further,
         )
         scores = broadcast_object_list([scores])[0]
         primary = {name: self.model.tasks[name].primary for name in scores if name != "mean"}

@@ -6,9 +6,8 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from datasets import List as ListFeature
 
-from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks, records
+from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks, metric_name, records
 from mtl_nlp.errors import DataError, RecipeError
-from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks.base import Task
 from tests.rows import make_recipe
 
@@ -187,18 +186,32 @@ def test_one_dataset_carries_several_tasks() -> None:
     assert [(b.task, b.dataset) for b in bindings] == [("intent", "d"), ("slots", "d")]
 
 
-def test_further_metrics_are_refused_rather_than_ignored() -> None:
-    recipe = Recipe(
-        encoder="org/encoder",
-        datasets={"d": {"path": "org/data", "text": "text"}},
-        tasks={
-            "t": {
-                "type": "text_classification",
-                "dataset": "d",
-                "label": "label",
-                "metrics": ["accuracy"],
-            }
-        },
-    )
-    with pytest.raises(RecipeError, match=r"tasks\.t\.metrics: .* found accuracy; leave the key"):
-        bind_tasks(recipe)
+def test_further_metrics_may_be_named() -> None:
+    names = ["f1", "org/wer", "/home/me/wrongness/wrongness.py"]
+    tasks, _ = bind_tasks(make_recipe({"d": TEXT}, {"t": {**MOOD, "metrics": names}}))
+    assert tasks["t"].metric_names == ("accuracy", "macro_f1", "weighted_f1", "mcc")
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({**MOOD, "metrics": ["f1", "accuracy"]}, r"'accuracy' is computed anyway, like all of "
+         r"accuracy, macro_f1, weighted_f1, mcc; leave it out"),
+        ({**NER, "metrics": ["f1"]}, r"'f1' is computed anyway, like all of f1, precision"),
+        ({**NER, "scheme": "none", "metrics": ["./accuracy"]}, r"'./accuracy' is computed anyway"),
+        ({**MOOD, "metrics": ["a/wer", "b/wer"]}, r"two metrics are called 'wer'; keep one"),
+    ],
+)  # fmt: skip
+def test_metrics_whose_scores_would_be_others_are_refused(
+    task: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=rf"^tasks\.t\.metrics: {message}"):
+        bind_tasks(make_recipe({"d": WORDS if "tags" in task else TEXT}, {"t": task}))
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("rouge", "rouge"), ("org/wer", "wer"), ("/a/b.c/", "b.c"), ("a/wer.py", "wer")],
+)
+def test_a_metric_is_called_by_its_last_name(source: str, name: str) -> None:
+    assert metric_name(source) == name

@@ -293,6 +293,21 @@ def test_scores_of_a_task_on_two_datasets_are_of_both(run: Path) -> None:
     }
 
 
+def test_numbers_of_a_further_metric_are_indexed_under_its_name(run: Path) -> None:
+    ner = {"f1": 0.5, "seqeval.overall_accuracy": 0.75, "seqeval.overall_f1": 0.5}
+    (run / "metrics.json").write_text(json.dumps({"test": {"ner": ner}}))
+    card = write_card(run)
+    assert card.problems == ()
+    front = metadata(card.path)
+    assert front["metrics"] == ["f1", "seqeval"]
+    (entry,) = front["model-index"][0]["results"]
+    assert [(one["type"], one["name"], one["value"]) for one in entry["metrics"]] == [
+        ("f1", "ner f1", 0.5),
+        ("seqeval", "ner seqeval.overall_accuracy", 0.75),
+        ("seqeval", "ner seqeval.overall_f1", 0.5),
+    ]
+
+
 def test_scores_that_are_no_numbers_are_shown_as_none_and_not_indexed(run: Path) -> None:
     scores = {"mood": {"accuracy": float("nan"), "macro_f1": "high", "mcc": None}}
     (run / "metrics.json").write_text(json.dumps({"test": scores}))

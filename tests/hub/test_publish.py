@@ -146,7 +146,13 @@ def test_local_paths_in_the_recipe_become_file_names(hub: HubServer, folder: Pat
             },
             "more": {"path": "org/name", "data_dir": "~/secret", "data_files": f"file://{home}/x"},
         },
-        "tasks": {"ner": {"type": "token_classification", "labels": ["/", "/b", "naïve"]}},
+        "tasks": {
+            "ner": {
+                "type": "token_classification",
+                "labels": ["/", "/b", "naïve"],
+                "metrics": ["seqeval", "org/wer", f"{home}/metrics/mine"],
+            }
+        },
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True))
     before = (folder / "recipe.yaml").read_bytes()
@@ -170,7 +176,13 @@ def test_local_paths_in_the_recipe_become_file_names(hub: HubServer, folder: Pat
             },
             "more": {"path": "org/name", "data_dir": "secret", "data_files": "x"},
         },
-        "tasks": recipe["tasks"],
+        "tasks": {
+            "ner": {
+                "type": "token_classification",
+                "labels": ["/", "/b", "naïve"],
+                "metrics": ["seqeval", "org/wer", "mine"],
+            }
+        },
     }
 
 

@@ -17,6 +17,7 @@ import yaml
 from mtl_nlp.cli import main
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
+from tests.metric_scripts import metric_script
 from tests.tiny import tiny_encoder, tiny_tokenizer
 
 TEXTS = [
@@ -199,6 +200,24 @@ RECIPES = {
     ),
     "select by no metric": Mistake(
         f"{TRAIN} evaluation.select=mood.f1", ("evaluation.select", "'f1'", "macro_f1")
+    ),
+    "no such metric": Mistake(
+        f"{TRAIN} 'tasks.mood.metrics=[nosuchmetric]'",
+        ("tasks.mood.metrics", "'nosuchmetric'", "check the name and the network"),
+    ),
+    "a metric computed anyway": Mistake(
+        f"{TRAIN} 'tasks.mood.metrics=[accuracy]'",
+        ("tasks.mood.metrics", "'accuracy'", "computed anyway", "leave it out"),
+    ),
+    "a metric that lacks a package": Mistake(
+        f"{TRAIN} 'tasks.ner.metrics=[./needy]'",
+        ("tasks.ner.metrics", "needy", "not installed", "package_that_is_not_there"),
+        {"needy/needy.py": metric_script(imports="import package_that_is_not_there")},
+    ),
+    "a metric that fails to load": Mistake(
+        "evaluate model recipe.yaml 'tasks.mood.metrics=[failing]'",
+        ("tasks.mood.metrics", "failing", "ZeroDivisionError", "leave the metric out"),
+        {"failing/failing.py": metric_script(imports="1 / 0")},
     ),
     "no such tracker": Mistake(
         f"{TRAIN} 'training.trackers=[wandbb]'", ("training.trackers", "'wandbb'")

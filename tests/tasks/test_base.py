@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedConfig
 
-from mtl_nlp.tasks.base import label_name, options_of, sorted_labels, stock_labels
+from mtl_nlp.tasks.base import label_ids, label_name, options_of, sorted_labels, stock_labels
 from mtl_nlp.tasks.text_classification import TextClassification
 from mtl_nlp.tasks.token_classification import TokenClassification
 
@@ -37,6 +37,10 @@ def test_a_labels_id_is_its_position() -> None:
 
 def test_by_default_labels_are_counted_by_the_mark_that_leaves_them_out() -> None:
     assert TASK.count(torch.tensor([0, -100, 2])).item() == 2
+
+
+def test_ids_of_labels_begin_with_those_of_training() -> None:
+    assert label_ids(("b", "a"), ["a", "b", "z"], ["c", "d", "a"]) == ([1, 0, 4], [2, 3, 1])
 
 
 def test_by_default_nothing_is_diagnosed() -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import log_loss
+from sklearn.metrics import f1_score, log_loss
 from torch import nn
 from transformers import PreTrainedConfig
 
@@ -117,6 +117,13 @@ def test_metrics_are_those_it_names_the_primary_first() -> None:
     assert TASK.primary == "accuracy"
     assert scores["accuracy"] == pytest.approx(2 / 3)
     assert scores["macro_f1"] == pytest.approx(0.5)  # `new` and `fair` count 0
+
+
+def test_metrics_of_the_hub_get_ids_and_labels_that_train_lacks_ids_of_their_own() -> None:
+    predictions, references = ["good", "bad", "fair", "bad"], ["good", "new", "newer", "new"]
+    assert TASK.hub_values(predictions, references) == ([2, 0, 1, 0], [2, 3, 4, 3])
+    own = TASK.metrics(predictions, references)
+    assert f1_score([2, 3, 4, 3], [2, 0, 1, 0], average="macro") == pytest.approx(own["macro_f1"])
 
 
 def test_its_label_is_what_occurs() -> None:

@@ -307,6 +307,17 @@ def test_words_without_a_label_are_not_scored() -> None:
     assert tuple(scores) == task.metric_names
 
 
+def test_metrics_of_the_hub_get_tags_as_seqeval_takes_them() -> None:
+    predictions, references = [["B-person", "O"], []], [["O", "B-film"], []]
+    assert _task(scheme="bioes").hub_values(predictions, references) == (predictions, references)
+
+
+def test_metrics_of_the_hub_get_ids_of_labelled_words_without_a_scheme() -> None:
+    task = _task(scheme="none", labels=("N", "V"))
+    predictions, references = [["V", "N"], ["N", "V", "N"]], [["V", None], ["X", "N", "N"]]
+    assert task.hub_values(predictions, references) == ([1, 0, 1, 0], [1, 2, 0, 0])
+
+
 def test_spans_or_labelled_words_are_what_occurs() -> None:
     tags = ["B-person", "I-person", "B-person", "O"]
     assert list(_task().occurrences(tags)) == ["person", "person"]
