@@ -73,6 +73,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
 def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> Run:
     """Train, evaluate, and leave a run folder that is a model folder.
 
+    The metrics that the recipe names for a task are programs by their authors, and are executed.
+
     Args:
         recipe: What to do; ``recipe.output`` is the run folder.
         resume: Go on from the newest whole checkpoint of a run in that folder.
@@ -128,6 +130,9 @@ def evaluate(
     model: str | os.PathLike[str], recipe: Recipe, *, split: str = "test"
 ) -> dict[str, Any]:
     """The recipe's metrics of a saved model.
+
+    Those that it names for a task are programs by their authors, and are executed; nothing in the
+    model's folder or repository is.
 
     Args:
         model: Folder or Hub id.

@@ -293,7 +293,7 @@ class HubServer:
     def _route(self, request: Request) -> Answer:
         repo, rev = r"(?P<repo>[^/]+(?:/[^/]+)?)", r"(?P<rev>[^/]+)"
         api = rf"/api/(?P<kind>models|datasets)/{repo}"
-        page = rf"/(?:(?P<kind>datasets)/)?{repo}"
+        page = rf"/(?:(?P<kind>datasets|spaces)/)?{repo}"
         routes = {
             "GET /api/whoami-v2": self._whoami,
             "POST /api/validate-yaml": self._validate,

@@ -6,7 +6,7 @@ import pytest
 from mtl_nlp.errors import HubError
 from mtl_nlp.evaluate_metrics import F1, Accuracy, MatthewsCorrelation, SpanF1, load_metric
 from mtl_nlp.metrics import classification_scores, span_scores
-from tests.metric_scripts import metric_folder
+from tests.metric_scripts import metric_folder, metric_script
 
 CLASSES = [Accuracy, F1, MatthewsCorrelation]
 
@@ -62,6 +62,19 @@ def test_batches_add_up(labels, tags):
 def test_a_metric_is_loaded_from_a_folder(tmp_path):
     metric = load_metric(metric_folder(tmp_path, "wrongness"))
     assert metric.compute(predictions=[1, 2, 3], references=[1, 1, 1]) == {"wrong": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "space"),
+    [("erroneous", "evaluate-metric/erroneous"), ("org/mistaken", "org/mistaken")],
+)
+def test_a_metric_is_loaded_by_its_name_on_the_hub(hub, name, space):
+    hub.create(space, kind="spaces")
+    script = {f"{space.partition('/')[2]}.py": metric_script().encode()}
+    hub.commit(space, script, "the metric", kind="spaces")
+    metric = load_metric(name)
+    assert metric.compute(predictions=[1, 2, 3], references=[1, 1, 1]) == {"wrong": 2}
+    assert hub.asked(f"GET /spaces/{space}/resolve/main/")
 
 
 @pytest.mark.parametrize("name", ["nosuchmetric", "nobody/nosuchmetric", "/nowhere/at/all"])

@@ -46,6 +46,12 @@ def test_the_command_line_answers_without_loading_anything_heavy(words: list[str
     assert not loaded & (HEAVY | {"rich", "pydantic", "yaml"})
 
 
+def test_evaluate_is_loaded_only_where_a_recipe_names_a_metric() -> None:
+    loaded = loaded_by("import mtl_nlp.run, mtl_nlp.training.further_metrics")
+    assert {"torch", "datasets"} <= loaded
+    assert "evaluate" not in loaded
+
+
 @pytest.mark.parametrize("name", sorted(set(mtl_nlp.__all__)))
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(mtl_nlp, name) is not None

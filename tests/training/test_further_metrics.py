@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from mtl_nlp import check, evaluate, train
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe import Recipe
+from mtl_nlp.tasks import build_task
 from mtl_nlp.tasks.text_classification import TextClassification
 from mtl_nlp.training.folder import Run
 from mtl_nlp.training.further_metrics import FurtherMetrics, load_further_metrics
@@ -18,6 +20,7 @@ from tests.metric_scripts import TAGS, metric_folder
 from tests.ranks import Ranks, told
 from tests.runs import log_of, tiny_recipe
 
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 RIGHT = "sum(p == r for p, r in zip(predictions, references))"
 AGREEMENT = f'return {{"agreement": {RIGHT} / len(predictions)}}'
 WORDS = 'return {"words": sum(map(len, references)), "tags": sorted({*sum(references, [])})}'
@@ -268,6 +271,29 @@ def test_one_computed_anyway_is_refused_before_anything_is_executed(
     assert not trace.exists()
     load_further_metrics(with_metrics(plain, intent=[first]))
     assert trace.exists()
+
+
+def test_the_documented_metric_works_as_it_stands(plain: Recipe, tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    (tmp_path / "gravity").mkdir()
+    (tmp_path / "gravity" / "gravity.py").write_text(script)
+    recipe = with_metrics(plain, intent=[str(tmp_path / "gravity")])
+    said: list[str] = []
+    found = load_further_metrics(recipe, said.append).scores(
+        TextClassification(name="intent", labels=("low", "middle", "high")),
+        ["low", "low", "high"],
+        ["low", "high", "middle"],
+    )
+    assert found == {"gravity": 1.0}
+
+
+def test_the_documented_metrics_are_those_of_the_tasks() -> None:
+    rows = re.findall(r"^\| `(\w+)`(?:, (.*?))? \| `(.*)` \|$", PAGE, flags=re.MULTILINE)
+    assert len(rows) >= 3
+    for name, option, metrics in rows:
+        options = {"scheme": "none"} if option == "`scheme: none`" else {}
+        task = build_task("t", name, options, where="t")
+        assert task.metric_names == tuple(metrics.split(", "))
 
 
 @pytest.mark.slow
