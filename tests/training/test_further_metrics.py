@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mtl_nlp import check, evaluate, train
+from mtl_nlp.cli import main
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks import build_task
@@ -123,6 +124,21 @@ def test_evaluating_gives_what_the_run_gave(
     note = "note: tasks.intent.metrics: agreement, broken: a metric is a program by its author"
     assert output.err.count(note) == 1
     assert output.err.count("'broken' failed") == 1
+
+
+def test_the_command_gives_them_as_one_json_document(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chatty = metric_folder(tmp_path, "chatty", compute="print('hello'); return {'chatty': 1}")
+    words = ["evaluate", str(run.path), str(run.path / "recipe.yaml"), "--json"]
+    assert main([*words, f"tasks.topic.metrics=[{chatty}]"]) == 0
+    expected = run.metrics["test"]
+    topic = {**expected["topic"], "chatty": 1}
+    output = capsys.readouterr()
+    assert json.loads(output.out) == {"test": {**expected, "topic": topic}}
+    assert "note: tasks.topic.metrics: chatty: a metric is a program by its author" in output.err
+    assert main(words[:-1]) == 0
+    assert "words_of.words" in capsys.readouterr().out
 
 
 def test_one_that_fails_is_told_once_and_costs_only_itself(
