@@ -74,7 +74,6 @@ class FurtherMetrics:
                 if not own:
                     raise ValueError("it gave no finite number")
             except Exception as error:  # a stranger's program may raise anything
-                metric.writer = None  # what it was given would else be there the next time
                 self._tell(task.name, name, error)
             else:
                 scores.update(own)

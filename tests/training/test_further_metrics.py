@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mtl_nlp import check, evaluate, train
@@ -237,10 +238,15 @@ def test_what_a_metric_prints_is_no_result(
 
 
 def test_chance_is_the_same_every_time(plain: Recipe, tmp_path: Path) -> None:
-    said: list[str] = []
     compute = "import numpy; return {'metric': float(numpy.random.random())}"
-    further = loaded(plain, tmp_path, compute, said)
-    assert scores(further, "a", "b") == scores(further, "a", "b") != {}
+    name = metric_folder(tmp_path, "metric", compute=compute)
+    found = []
+    for state in (1, 2):
+        np.random.seed(state)  # from which evaluate takes its own seed
+        further = load_further_metrics(with_metrics(plain, intent=[name]))
+        found += [scores(further, "a", "b"), scores(further, "a", "b")]
+    assert found[0]["metric"] > 0
+    assert found == found[:1] * 4
 
 
 def test_a_label_that_train_lacks_counts_as_an_error(plain: Recipe, tmp_path: Path) -> None:
