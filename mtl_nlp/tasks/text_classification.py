@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.linear import PooledHead, hidden_dropout
@@ -20,17 +19,17 @@ from mtl_nlp.tasks.base import (
     Encoding,
     Fields,
     LossSum,
-    Task,
     label_ids,
     label_name,
     sorted_labels,
     stock_labels,
 )
+from mtl_nlp.tasks.class_loss import ClassTask
 from mtl_nlp.words import Row
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextClassification(Task):
+class TextClassification(ClassTask):
     """One label per text, by softmax over the label names."""
 
     type: ClassVar[str] = "text_classification"
@@ -59,18 +58,19 @@ class TextClassification(Task):
         return cls(name=name, labels=labels)
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
-        """The task with its label names."""
-        if self.labels:
-            return self
-        if class_names:
-            return replace(self, labels=tuple(class_names))
-        counts = Counter(label_name(row["label"], ()) for row in rows if row["label"] is not None)
-        if len(counts) < 2:
+        """The task with its label names and their weights."""
+        labels = self.labels or tuple(class_names or ())
+        if labels and self.class_weights != "balanced":
+            return replace(self, labels=labels).with_weights({})
+        counts = Counter(
+            label_name(row["label"], labels) for row in rows if row["label"] is not None
+        )
+        if not labels and len(counts) < 2:
             raise ValueError(
                 f"expected at least two different labels in train, found {sorted(counts)};"
                 " check the label column"
             )
-        return replace(self, labels=sorted_labels(counts))
+        return replace(self, labels=labels or sorted_labels(counts)).with_weights(counts)
 
     def read(self, fields: Fields, row: Row) -> str | None:
         """The label's name."""
@@ -102,8 +102,7 @@ class TextClassification(Task):
 
         Shape: logits (rows, num_labels), labels (rows,), -100 = not labelled.
         """
-        total = F.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
-        return LossSum(total, self.count(labels))
+        return LossSum(self.class_loss(logits, labels), self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The likeliest label of each text and its probability."""

@@ -19,7 +19,7 @@ TASK = TextClassification(name="t", labels=("a", "b", "c"))
 
 
 def test_options_are_the_fields_a_recipe_may_set() -> None:
-    assert options_of(TextClassification) == {}
+    assert options_of(TextClassification).keys() == {"class_weights", "label_smoothing", "focal"}
     options = options_of(TokenClassification)
     assert options.keys() == {"scheme", "decoder", "pooling"}
     assert "spans" in options["scheme"].metadata["option"]
