@@ -83,9 +83,10 @@ class TaskSpec(_Spec):
     dataset: Annotated[str | list[str], PlainValidator(values.dataset_names)]  # one or several
     weight: Positive = 1.0  # factor of the task's loss
     map: Annotated[dict[str, str], PlainValidator(values.label_map)] = {}  # label renamed: old: new
-    labels: Annotated[list[str] | None, PlainValidator(values.label_names)] = (
-        None  # null: from data
-    )
+    # Their names, null: from data; for a type that reads a column `labels` also that column.
+    labels: Annotated[
+        list[str] | str | dict[str, str] | None, PlainValidator(values.label_names_or_column)
+    ] = None
     metrics: list[Text] = []  # further metrics, by their names on the Hub
 
     @property

@@ -71,6 +71,15 @@ def label_names(value: Any) -> list[str] | None:
     return names
 
 
+def label_names_or_column(value: Any) -> list[str] | str | dict[str, str] | None:
+    """Label names, or where a type reads a column ``labels`` that column, perhaps by dataset."""
+    if _is_text(value):
+        return str(value)
+    if isinstance(value, dict) and value and all(map(_is_text, [*value, *value.values()])):
+        return dict(value)
+    return label_names(value)
+
+
 def label_map(value: Any) -> dict[str, str]:
     """New names of labels by their old ones."""
     if not isinstance(value, dict):

@@ -169,7 +169,7 @@ BAD = [
     ("tasks.mood.weight=0", "tasks.mood.weight: should be greater than 0, found 0"),
     ("tasks.mood.labels=[a, a]", 'tasks.mood.labels: should name each label once, found "a" twice'),
     ("tasks.mood.labels=[1.5]", "tasks.mood.labels: should hold label names, found 1.5; write it"),
-    ("tasks.mood.labels=a", "tasks.mood.labels: should be a list of label names"),
+    ("tasks.mood.labels=3", "tasks.mood.labels: should be a list of label names"),
     ("tasks.mood.metrics=wer", 'tasks.mood.metrics: should be a list, found "wer"'),
     ("tasks.mood.metrics=[wer, 3]", "tasks.mood.metrics.1: should be text, found 3; write it in"),
     ("tasks.mood.metrics=['']", 'tasks.mood.metrics.0: should not be empty, found ""'),
@@ -312,7 +312,7 @@ def recipes(draw: st.DrawFn) -> Recipe:
     }
     content["tasks"]["mood"] |= {
         "dataset": ["sst2", "local"],
-        "labels": draw(st.none() | st.lists(NAMES, min_size=1, max_size=3, unique=True)),
+        "labels": draw(st.none() | NAMES | st.lists(NAMES, min_size=1, max_size=3, unique=True)),
         "map": draw(st.dictionaries(NAMES, NAMES, max_size=2)),
         "label": draw(NAMES | st.dictionaries(NAMES, NAMES, max_size=2)),
         "option": draw(st.none() | st.booleans() | st.integers() | RATES | st.tuples(NAMES, NAMES)),

@@ -1,6 +1,6 @@
 """Which columns of which datasets a task's labels come from."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -90,13 +90,15 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
         settings = dict(spec.model_extra or {})
         known = {column for way in cls.columns for column in way}
         columns = {key: settings.pop(key) for key in list(settings) if key in known}
+        labels, more = _labels(spec, known, where)
+        columns.update(more)
         tasks[name] = build_task(
             name,
             cls.type,
             {
                 **settings,
                 "weight": spec.weight,
-                "labels": tuple(spec.labels or ()),
+                "labels": labels,
                 "inputs": _inputs(recipe, spec, where),
             },
             where=where,
@@ -182,6 +184,23 @@ class _TrainingRows:
         binding, row = self._here
         columns = ", ".join(binding.columns.values())
         return f"dataset {binding.dataset!r}, split train, row {row}, column {columns}"
+
+
+def _labels(
+    spec: TaskSpec, known: Collection[str], where: str
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Label names, and the column ``labels`` of a type that reads one.
+
+    There ``labels: COLUMN`` names it; a list is the label names, and the column is ``labels``.
+    """
+    given = spec.labels
+    if "labels" not in known:
+        if isinstance(given, str | dict):
+            raise RecipeError(f"{where}.labels: should be a list of label names, found {given!r}")
+        return tuple(given or ()), {}
+    if isinstance(given, list):
+        return tuple(given), {"labels": "labels"}
+    return (), {} if given is None else {"labels": given}
 
 
 def _inputs(recipe: Recipe, spec: TaskSpec, where: str) -> tuple[str, ...]:
