@@ -6,6 +6,7 @@ exporting it is putting the encoder back.
 """
 
 import copy
+from typing import Literal
 
 import torch
 import transformers
@@ -14,6 +15,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from mtl_nlp.heads.states import EncoderStates
+
+
+ProblemType = Literal["regression", "multi_label_classification"]
+"""What a stock model's configuration says of its logits, where they are not one choice."""
 
 
 class PassThrough(nn.Module):
@@ -49,6 +54,7 @@ class StockHead(nn.Module):
         auto_class: Name of a transformers auto class, ``AutoModelForSequenceClassification`` ….
         encoder_config: Configuration of the shared encoder; it is copied.
         label_names: Label of each logit.
+        problem_type: What its configuration says of the logits; None: they are one choice.
     Shape: returns the stock logits, (rows, num_labels) or (rows, seq_len, num_labels).
 
     Raises:
@@ -57,13 +63,19 @@ class StockHead(nn.Module):
     """
 
     def __init__(
-        self, auto_class: str, encoder_config: PreTrainedConfig, label_names: tuple[str, ...]
+        self,
+        auto_class: str,
+        encoder_config: PreTrainedConfig,
+        label_names: tuple[str, ...],
+        *,
+        problem_type: ProblemType | None = None,
     ) -> None:
         super().__init__()
         self.auto_class = auto_class
         config = copy.deepcopy(encoder_config)
         config.id2label = dict(enumerate(label_names))
         config.label2id = {label: i for i, label in enumerate(label_names)}
+        config.problem_type = problem_type
         if stock_class(auto_class, config) is None:
             raise ValueError(f"transformers has no {auto_class} for {config.model_type} encoders")
         device = torch.empty(0).device

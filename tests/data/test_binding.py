@@ -14,6 +14,7 @@ from tests.rows import make_recipe
 TEXT = {"path": "org/texts", "text": "text"}
 WORDS = {"path": "org/words", "tokens": "tokens"}
 MOOD = {"type": "text_classification", "dataset": "d", "label": "label"}
+SUBJECTS = {"type": "multi_label_classification", "dataset": "d", "labels": "subjects"}
 NER = {"type": "token_classification", "dataset": "d", "tags": "tags"}
 
 
@@ -51,6 +52,22 @@ def test_settings_reach_the_task() -> None:
     (built,) = bind_tasks(make_recipe({"d": WORDS}, {"t": task}))[0].values()
     assert (built.type, built.weight, built.labels) == ("token_classification", 2.0, ("person",))
     assert built.logit_names == ("O", "B-person", "I-person", "E-person", "S-person")
+
+
+@pytest.mark.parametrize(
+    ("labels", "column", "names"),
+    [
+        ("subjects", "subjects", ()),
+        ({"d": "about"}, "about", ()),
+        (["a", "b"], "labels", ("a", "b")),
+    ],
+)
+def test_a_type_with_a_column_of_labels_is_told_column_or_names(
+    labels: Any, column: str, names: tuple[str, ...]
+) -> None:
+    task = {**SUBJECTS, "labels": labels}
+    tasks, (binding,) = bind_tasks(make_recipe({"d": TEXT}, {"t": task}))
+    assert (binding.columns, tasks["t"].labels) == ({"labels": column}, names)
 
 
 def test_labels_of_all_datasets_are_learned_sorted() -> None:
@@ -145,6 +162,8 @@ def test_renaming_reaches_into_lists_and_records(value: Any, expected: Any) -> N
          r": COLUMN, found .*tags: tags.*entities: e|tasks.t: expected the label columns"),
         ({k: v for k, v in MOOD.items() if k != "label"}, r"tasks.t: expected .*label: COLUMN,"
          " found none"),
+        ({**MOOD, "labels": "mood"}, r"tasks.t.labels: should be a list of label names, found"),
+        ({"type": SUBJECTS["type"], "dataset": "d"}, r"tasks.t: expected .* labels: COLUMN, found"),
         ({**MOOD, "label": 3}, r"tasks.t.label: expected a column's name, found 3"),
         ({**MOOD, "label": {"e": "label"}}, r"tasks.t.label: names no column for the dataset 'd';"
          " it has one for e"),

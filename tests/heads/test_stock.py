@@ -47,6 +47,15 @@ def test_a_head_that_does_not_fit_is_told_why(
     assert problem.startswith(reason)
 
 
+def test_the_configuration_says_what_the_logits_are() -> None:
+    config = tiny_config("bert")
+    config.problem_type = "regression"  # left there by another task
+    assert StockHead(SEQUENCE, config, ("a", "b")).stock.config.problem_type is None
+    kind = "multi_label_classification"
+    head = StockHead(SEQUENCE, config, ("a", "b"), problem_type=kind)
+    assert head.with_encoder(_encoder("bert")).config.problem_type == kind
+
+
 def test_other_logits_are_noticed() -> None:
     encoder, head = _encoder("bert"), _head("bert", SEQUENCE)  # the pooler is not the encoder's
     problem = lifting_problem(head, encoder)

@@ -80,7 +80,6 @@ def test_the_scheme_is_told_by_the_tags(
         (TOKEN, ["B-x", "I-x"], {}, r"\(O are one too many or missing\)"),
         (TOKEN, ["O", "B-x", "E-x", "L-x", "S-x"], {}, r"\(I-x, L-x are one too many"),
         (SEQUENCE, ["score"], {}, r"at least two labels, and .* None and 1 logit\(s\) a text"),
-        (SEQUENCE, ["a", "b"], {"problem_type": "multi_label_classification"}, "'multi_label_cl"),
         (SEQUENCE, ["a", "b"], {"problem_type": "regression"}, "'regression' and 2 logit"),
         (SEQUENCE, ["a", "b", "a"], {}, "distinct label names in id2label, found 'a' twice"),
     ],

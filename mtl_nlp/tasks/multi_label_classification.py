@@ -1,0 +1,201 @@
+"""Any number of labels per text (or pair of texts), also none: subjects, emotions, tags."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+
+from mtl_nlp.heads.linear import PooledHead, hidden_dropout
+from mtl_nlp.heads.stock import StockHead
+from mtl_nlp.multi_label_metrics import multi_label_scores
+from mtl_nlp.ragged import Ragged
+from mtl_nlp.tasks.base import (
+    Decoded,
+    Encoding,
+    Fields,
+    LossSum,
+    label_name,
+    sorted_labels,
+    stock_labels,
+)
+from mtl_nlp.tasks.class_loss import ClassTask, sigmoid_loss
+from mtl_nlp.tasks.thresholds import best_thresholds
+from mtl_nlp.words import Row
+
+_PROBLEM: Final = "multi_label_classification"
+_EVEN = 0.5
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels of one text.
+
+    Attributes:
+        names: Of those it has.
+        probabilities: Of all of the task's labels, (labels,), where this is a prediction.
+    """
+
+    names: tuple[str, ...]
+    probabilities: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelClassification(ClassTask):
+    """Any number of labels per text, each by a yes-or-no question of its own.
+
+    Attributes:
+        thresholds: Probability above which a text has a label, by label; learned from validation.
+            Empty: 0.5 for all.
+    """
+
+    type: ClassVar[str] = "multi_label_classification"
+    columns: ClassVar[tuple[tuple[str, ...], ...]] = (("labels",),)
+    auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
+
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Micro F1 first."""
+        return ("micro_f1", "macro_f1", "lrap")
+
+    @property
+    def logit_names(self) -> tuple[str, ...]:
+        """The label names."""
+        return self.labels
+
+    @classmethod
+    def of_stock(cls, name: str, config: PreTrainedConfig) -> Self:
+        """The task with the checkpoint's labels, if it answers yes or no for each of them."""
+        if config.problem_type != _PROBLEM:
+            raise ValueError(
+                f"a {cls.type} task needs a checkpoint with problem_type {_PROBLEM!r}, and this"
+                f" one has {config.problem_type!r}"
+            )
+        return cls(name=name, labels=stock_labels(config))
+
+    def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
+        """The task with its label names and their weights."""
+        labels = self.labels or tuple(class_names or ())
+        if labels and self.class_weights != "balanced":
+            return replace(self, labels=labels).with_weights({})
+        known = [names for row in rows if (names := _names(row["labels"], labels)) is not None]
+        counts = Counter(name for names in known for name in names)
+        if not labels and not counts:
+            raise ValueError("expected some labels in train, found none; check the label column")
+        task = replace(self, labels=labels or sorted_labels(counts))
+        if self.class_weights != "balanced":
+            return task.with_weights({})
+        weights = [_balance(counts[name], len(known)) for name in task.labels]
+        return replace(task, learned_weights=tuple(weights))
+
+    def read(self, fields: Fields, row: Row) -> LabelSet | None:
+        """The labels' names, in the order of the task's labels."""
+        del row
+        names = _names(fields["labels"], self.labels)
+        if names is None:
+            return None
+        known = [name for name in self.labels if name in names]
+        return LabelSet((*known, *sorted(names.difference(known))))
+
+    def encode(self, value: LabelSet, encoding: Encoding) -> list[int]:
+        """1 for each label that the text has, else 0, (num_labels,)."""
+        del encoding
+        return [int(name in value.names) for name in self.labels]
+
+    def collate(self, labels: np.ndarray | Ragged, seq_len: int) -> np.ndarray:
+        """1 or 0, (rows, num_labels)."""
+        del seq_len
+        assert isinstance(labels, Ragged)
+        return labels.values.reshape(len(labels), len(self.labels)).astype(np.int64)
+
+    def build_head(self, encoder_config: PreTrainedConfig) -> nn.Module:
+        """The architecture's own head, or a linear one over the mean of the tokens."""
+        if self.stock:
+            return StockHead(
+                str(self.auto_class), encoder_config, self.logit_names, problem_type=_PROBLEM
+            )
+        return PooledHead(
+            encoder_config.hidden_size, len(self.labels), dropout=hidden_dropout(encoder_config)
+        )
+
+    def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
+        """Binary cross-entropy in nats, summed over texts and labels, with their number.
+
+        Shape: logits and labels (rows, num_labels), -100 = not labelled.
+        """
+        total = sigmoid_loss(
+            logits,
+            labels,
+            weights=self.label_weights,
+            smoothing=self.label_smoothing,
+            focal=self.focal,
+        )
+        return LossSum(total, self.count(labels))
+
+    def tune(
+        self, logits: np.ndarray, encodings: Sequence[Encoding], references: Sequence[LabelSet]
+    ) -> Self:
+        """The task with the thresholds that give the best micro F1."""
+        right = [self.encode(*pair) for pair in zip(references, encodings, strict=True)]
+        return replace(self, thresholds=best_thresholds(_sigmoid(logits), np.array(right)))
+
+    def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
+        """The labels of each text whose probability is above their threshold."""
+        del encodings
+        probabilities = _sigmoid(logits)  # (rows, num_labels)
+        above = probabilities > np.array(self.thresholds or [_EVEN] * len(self.labels))
+        return [
+            Decoded(LabelSet(tuple(self.labels[i] for i in np.flatnonzero(chosen)), p), p)
+            for chosen, p in zip(above, probabilities, strict=True)
+        ]
+
+    def present(self, decoded: Decoded, row: Row) -> list[dict[str, Any]]:
+        """A list of ``{"label", "score"}``, the likeliest first."""
+        del row
+        by_name = dict(zip(self.labels, map(float, decoded.scores), strict=True))
+        names = sorted(decoded.value.names, key=lambda name: -by_name[name])
+        return [{"label": name, "score": by_name[name]} for name in names]
+
+    def metrics(
+        self, predictions: Sequence[LabelSet], references: Sequence[LabelSet]
+    ) -> dict[str, Any]:
+        """Micro and macro F1, label ranking average precision."""
+        probabilities = np.array([one.probabilities for one in predictions], dtype=np.float64)
+        return multi_label_scores(
+            [one.names for one in references],
+            [one.names for one in predictions],
+            probabilities.reshape(len(predictions), len(self.labels)),
+            self.labels,
+        )
+
+    def occurrences(self, value: LabelSet) -> Iterable[str]:
+        """The labels that the text has."""
+        return value.names
+
+
+def _names(value: Any, labels: Sequence[str]) -> frozenset[str] | None:
+    """The names in a label column, None where there is no list."""
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple):
+        raise ValueError(
+            f"expected a list of labels, which may be empty, found {value!r:.80}; for one label a"
+            " text there is text_classification"
+        )
+    return frozenset(label_name(item, labels) for item in value)
+
+
+def _balance(count: int, rows: int) -> float:
+    """How many rows lack a label for each that has it; 1 where all or none have it."""
+    return (rows - count) / count if 0 < count < rows else 1.0
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    probabilities: np.ndarray = torch.from_numpy(logits).sigmoid().numpy()
+    return probabilities
