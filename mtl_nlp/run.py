@@ -43,6 +43,7 @@ from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import check_evaluated
+from mtl_nlp.training.tuning import set_tasks
 
 
 def check(recipe: Recipe) -> dict[str, Any]:
@@ -303,6 +304,7 @@ def _best_scores(
     """What the best model scores on each split that has labels."""
     best = load_model(loop.best_checkpoint(), task_types=own_types(loop.model.tasks))
     loop.model.load_state_dict(best.state_dict())
+    set_tasks(loop.model, best.tasks)
     return {
         split: evaluate_rows(
             loop.predictor,

@@ -39,7 +39,7 @@ class Predictor:
         }
         if tasks:
             encodings = encoded.encodings()
-            for rows, logits in self._logits(encoded, tasks):
+            for rows, logits in self.logits(encoded, tasks):
                 for name in tasks:
                     part = self.model.tasks[name].decode(logits[name], [encodings[i] for i in rows])
                     for i, one in zip(rows, part, strict=True):
@@ -103,7 +103,7 @@ class Predictor:
         return row
 
     @torch.inference_mode()
-    def _logits(
+    def logits(
         self, encoded: EncodedRows, tasks: Sequence[str]
     ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """Row numbers and their logits by task, a batch at a time, the longest rows first."""

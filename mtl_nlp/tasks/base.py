@@ -164,6 +164,25 @@ class Task(ABC):
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """The loss of the given rows as a sum and a count."""
 
+    def tune(
+        self, logits: np.ndarray, encodings: Sequence[Encoding], references: Sequence[Any]
+    ) -> Self:
+        """The task with what validation teaches its decoding (thresholds); by default itself.
+
+        It is called before each scoring of validation, with all labelled rows of it at once, and
+        the model keeps what it gives. Only a type that overrides it costs that pass over the rows.
+        What it gives must depend on the arguments alone, not on an earlier tuning, and must change
+        neither the logits nor the loss: else a resumed training would go on differently.
+
+        Args:
+            logits: The rows' logits, (rows, …) float32, as in `decode`; where trailing sizes differ
+                between batches, filled up with 0 on the right.
+            encodings: Each row as the encoder read it.
+            references: What is right for each row, as `read` gives it, never None.
+        """
+        del logits, encodings, references
+        return self
+
     @abstractmethod
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The prediction for each row from its logits, (rows, …) float32."""

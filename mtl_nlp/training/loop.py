@@ -36,6 +36,7 @@ from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection, selection_score
 from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
+from mtl_nlp.training.tuning import tune_tasks
 
 _FORWARD_COST = {"cpu": 48}
 """Tokens that are computed in the time of one more forward and backward of small pieces."""
@@ -318,7 +319,8 @@ class TrainingLoop:
             self._checkpoint()
 
     def _evaluate(self, log: RunLog | None) -> bool:
-        """Score the model on validation; whether it is the best so far."""
+        """Tune the tasks and score the model on validation; whether it is the best so far."""
+        tune_tasks(self.predictor, self.data.validation)
         scores = evaluate_rows(
             self.predictor,
             self.data.validation,
