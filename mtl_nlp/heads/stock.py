@@ -6,6 +6,7 @@ exporting it is putting the encoder back.
 """
 
 import copy
+import itertools
 from typing import Literal
 
 import torch
@@ -15,7 +16,6 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from mtl_nlp.heads.states import EncoderStates
-
 
 ProblemType = Literal["regression", "multi_label_classification"]
 """What a stock model's configuration says of its logits, where they are not one choice."""
@@ -127,6 +127,16 @@ class StockHead(nn.Module):
         nn.Module.to(model, encoder.device)
         model.eval()
         return model
+
+
+def lay_anew(module: nn.Module) -> None:
+    """Give every weight memory of its own.
+
+    Read from a file they lie at any address, and the last bit of a product with one column, as a
+    head with one logit computes, depends on it.
+    """
+    for weights in itertools.chain(module.parameters(), module.buffers()):
+        weights.data = weights.data.clone()
 
 
 def stock_class(auto_class: str, config: PreTrainedConfig) -> str | None:

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mtl_nlp.errors import ModelError
-from mtl_nlp.heads.stock import StockHead, probe
+from mtl_nlp.heads.stock import StockHead, lay_anew, probe
 from mtl_nlp.model.modeling import MultiTaskModel
 
 _MEND = "use the model as it is, with mtl_nlp's from_pretrained and pipeline"
@@ -67,6 +67,7 @@ def _stock_model(model: MultiTaskModel, name: str) -> PreTrainedModel:
     head = model.heads[name]
     if not isinstance(head, StockHead):
         raise ModelError(f"{_why_own(model, name)}, so it is not exported; {_MEND}")
+    lay_anew(head)  # as the stock model's are, so that their last bits are equal
     stock = head.with_encoder(model.encoder)
     if not _same_logits(model, name, stock):
         raise ModelError(

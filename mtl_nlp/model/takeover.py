@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedMode
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.heads.states import EncoderStates
-from mtl_nlp.heads.stock import StockHead, lifting_problem, probe, stock_class
+from mtl_nlp.heads.stock import StockHead, lay_anew, lifting_problem, probe, stock_class
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
 from mtl_nlp.tasks import TASK_TYPES
@@ -49,6 +49,7 @@ def take_apart(source: Source, name: str) -> TakenApart:
         task = _task(source, config, name)
         stock, told = load_weights(str(task.auto_class), source, config)
     refuse_gaps(told, source, what="model")
+    lay_anew(stock)
     try:
         encoder, head = _split(stock, task)
     except ValueError as error:
