@@ -11,6 +11,7 @@ from mtl_nlp.errors import RecipeError
 from mtl_nlp.tasks.base import Task, options_of
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
+from mtl_nlp.tasks.regression import Regression
 from mtl_nlp.tasks.text_classification import TextClassification
 from mtl_nlp.tasks.token_classification import TokenClassification
 
@@ -19,6 +20,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "token_classification": TokenClassification,
     "multi_label_token_classification": MultiLabelTokenClassification,
     "multi_label_classification": MultiLabelClassification,
+    "regression": Regression,
 }
 
 
