@@ -12,6 +12,7 @@ from mtl_nlp.tasks.base import Task, options_of
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
 from mtl_nlp.tasks.regression import Regression
+from mtl_nlp.tasks.soft_classification import SoftClassification
 from mtl_nlp.tasks.text_classification import TextClassification
 from mtl_nlp.tasks.token_classification import TokenClassification
 
@@ -21,6 +22,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "multi_label_token_classification": MultiLabelTokenClassification,
     "multi_label_classification": MultiLabelClassification,
     "regression": Regression,
+    "soft_classification": SoftClassification,
 }
 
 
