@@ -15,6 +15,7 @@ from mtl_nlp.training.checkpoints import checkpoints
 from mtl_nlp.training.evaluation import evaluate_rows
 from mtl_nlp.training.folder import Run
 from mtl_nlp.training.tuning import set_tasks, tune_tasks
+from tests.ranks import Ranks, told
 from tests.runs import log_of, tiny_model, tiny_recipe
 
 ABOUT = ("city", "film", "movie")  # in the order of the alphabet, as they are learned
@@ -138,6 +139,23 @@ def test_the_run_predicts_lists_of_labels(run: Run) -> None:
     predictions = pipeline(run.path)(["good city film movie", "bad day"], tasks=["about"])
     assert all(one["score"] > limits[one["label"]] for row in predictions for one in row["about"])
     assert any(row["about"] for row in predictions)
+
+
+@pytest.mark.slow
+def test_two_processes_tune_alike(recipe: Recipe, run: Run) -> None:
+    ranks = Ranks(recipe.with_overrides([f"output={run.path.parent / 'two'}"]))
+    assert ranks.join() == [0, 0], told(ranks.folder)
+    found = {one.step: thresholds(one.path) for one in checkpoints(ranks.folder / "checkpoints")}
+    alone = {one.step: thresholds(one.path) for one in checkpoints(run.path / "checkpoints")}
+    assert found.keys() == alone.keys()
+    for step in found:
+        assert found[step] == pytest.approx(alone[step], abs=1e-3)
+    # Every process scored its share of the rows by the thresholds that were then saved.
+    model = ranks.folder
+    for split in ("validation", "test"):
+        scores = json.loads((model / "metrics.json").read_text())[split]
+        found_alone = evaluate(model, recipe, split=split)[split]
+        assert found_alone["about"] == pytest.approx(scores["about"])
 
 
 def test_a_resumed_run_has_the_same_thresholds_and_scores(recipe: Recipe, run: Run) -> None:
