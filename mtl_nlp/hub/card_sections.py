@@ -183,7 +183,12 @@ def versions() -> str:
 
 
 def _kind(task: Task) -> str:
-    options = [f"{name}: {getattr(task, name)}" for name in options_of(type(task))]
+    given = {name: (getattr(task, name), f.default) for name, f in options_of(type(task)).items()}
+    options = [
+        f"{name}: {value}"
+        for name, (value, default) in given.items()
+        if value != default or value not in (None, "none", 0.0)  # what is off goes without saying
+    ]
     return text(task.type.replace("_", " ") + (f" ({', '.join(options)})" if options else ""))
 
 
