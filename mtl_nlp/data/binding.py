@@ -13,6 +13,7 @@ from mtl_nlp.recipe import DatasetSpec, Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
 from mtl_nlp.tasks.base import Fields, Task, options_of
 from mtl_nlp.tasks.own import is_own, load_own_type
+from mtl_nlp.words import split_words
 
 _ROWS_AT_ONCE = 1000
 
@@ -26,12 +27,14 @@ class Binding:
         dataset: The dataset's name.
         columns: The dataset's column for each of the task's fields.
         rename: Label names to change, old to new.
+        words: The input column, where the task learns from the words of its rows too.
     """
 
     task: str
     dataset: str
     columns: Mapping[str, str]
     rename: Mapping[str, str]
+    words: str | None = None
 
     def check(self, split: str, dataset: Dataset) -> None:
         """Raise a DataError if a split lacks a column."""
@@ -61,11 +64,16 @@ class Binding:
         return values
 
     def column(self, dataset: Dataset) -> Iterator[Fields]:
-        """The fields of every row."""
-        narrow = dataset.select_columns(list(dict.fromkeys(self.columns.values())))
+        """The fields of every row, and its ``words`` where the task learns from them."""
+        wanted = [*self.columns.values(), *([] if self.words is None else [self.words])]
+        narrow = dataset.select_columns(list(dict.fromkeys(wanted)))
         features = dataset.features  # copied anew whenever it is asked for
         for record in records(narrow):
-            yield self.fields(record, features)
+            fields = self.fields(record, features)
+            if self.words is None:
+                yield fields
+            else:
+                yield {**fields, "words": _words(record[self.words])}
 
 
 def records(dataset: Dataset) -> Iterator[dict[str, Any]]:
@@ -116,7 +124,9 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
                 field: _column(column, dataset, f"{where}.{field}")
                 for field, column in columns.items()
             }
-            bindings.append(Binding(name, dataset, bound, spec.map))
+            given = recipe.datasets[dataset]
+            words = (given.tokens or given.text) if cls.learns_from_words else None
+            bindings.append(Binding(name, dataset, bound, spec.map, words))
     return tasks, bindings
 
 
@@ -242,6 +252,13 @@ def _column(column: Any, dataset: str, where: str) -> str:
     if not isinstance(column, str):
         raise RecipeError(f"{where}: expected a column's name, found {column!r}")
     return column
+
+
+def _words(value: Any) -> list[str]:
+    """The words of an input; none where there is no input, which is told when rows are read."""
+    if isinstance(value, str):
+        return split_words(value).strings()
+    return value if isinstance(value, list) else []
 
 
 def _class_names(feature: Any) -> list[str] | None:

@@ -84,6 +84,8 @@ class Task(ABC):
     """The label columns it reads, each way to give them a tuple."""
     auto_class: ClassVar[str | None] = None
     """The transformers class whose head this is, where there is one."""
+    learns_from_words: ClassVar[bool] = False
+    """Whether ``learn`` is given the words of each row too, under ``words``."""
 
     name: str
     weight: float = 1.0
@@ -128,7 +130,8 @@ class Task(ABC):
         """The task with what its training rows teach: label names where none are given.
 
         Args:
-            rows: The label columns of all training rows of all its datasets.
+            rows: The label columns of all training rows of all its datasets, with their ``words``
+                where the type ``learns_from_words``.
             class_names: The names of the column's ``ClassLabel``, in its order, if it is one.
 
         Raises:

@@ -234,3 +234,13 @@ def test_metrics_whose_scores_would_be_others_are_refused(
 )
 def test_a_metric_is_called_by_its_last_name(source: str, name: str) -> None:
     assert metric_name(source) == name
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [(["a b", "c"], ["a b", "c"]), ("It's so.", ["It's", "so", "."]), (None, [])],
+)
+def test_a_task_that_learns_from_words_is_given_them(column: Any, words: list[str]) -> None:
+    table = Dataset.from_list([{"lemmas": ["x"], "input": column, "other": 1}])
+    binding = Binding("t", "d", {"lemmas": "lemmas"}, {}, "input")
+    assert list(binding.column(table)) == [{"lemmas": ["x"], "words": words}]
