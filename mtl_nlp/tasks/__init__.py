@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.tasks.base import Task, options_of
+from mtl_nlp.tasks.lemmatization import Lemmatization
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
 from mtl_nlp.tasks.regression import Regression
@@ -23,6 +24,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "multi_label_classification": MultiLabelClassification,
     "regression": Regression,
     "soft_classification": SoftClassification,
+    "lemmatization": Lemmatization,
 }
 
 
