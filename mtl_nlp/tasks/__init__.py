@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.tasks.base import Task, options_of
+from mtl_nlp.tasks.dependency_parsing import DependencyParsing
 from mtl_nlp.tasks.lemmatization import Lemmatization
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
@@ -25,6 +26,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "regression": Regression,
     "soft_classification": SoftClassification,
     "lemmatization": Lemmatization,
+    "dependency_parsing": DependencyParsing,
 }
 
 
