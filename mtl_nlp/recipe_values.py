@@ -14,9 +14,10 @@ from typing import Any
 from mtl_nlp.suggest import did_you_mean
 
 SPLITS = ("train", "validation", "test")
-# Loaders of `datasets.load_dataset` whose data_files are files of this machine; for any other path
-# (a Hub id, a folder) data_files are relative to that repository or folder.
-FILE_LOADERS = ("json", "csv", "parquet", "text", "arrow", "pandas", "xml", "conll")
+# Loaders whose data_files are files of this machine, those of `datasets.load_dataset` and our own
+# conllu; for any other path (a Hub id, a folder) data_files are relative to that repository or
+# folder.
+FILE_LOADERS = ("json", "csv", "parquet", "text", "arrow", "pandas", "xml", "conll", "conllu")
 # The loader of files with an ending (`.gz` may follow).
 _LOADER_OF = {
     ".jsonl": "json",
@@ -25,6 +26,7 @@ _LOADER_OF = {
     ".tsv": "csv",
     ".parquet": "parquet",
     ".txt": "text",
+    ".conllu": "conllu",
 }
 _FOUND_LENGTH = 60  # characters of a wrong value that a message shows
 

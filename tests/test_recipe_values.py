@@ -84,6 +84,9 @@ def test_a_long_wrong_value_is_cut() -> None:
         ("json", "train.parquet", "parquet"),
         ("text", "train.conll", None),
         ("xml", "train.txt", None),
+        ("conllu", "train.conllu.gz", None),
+        ("conllu", "train.jsonl", "json"),
+        ("text", "train.conllu", "conllu"),
     ],
 )
 def test_endings_fit_their_loaders(path: str, file: str, loader: str | None) -> None:
@@ -92,7 +95,7 @@ def test_endings_fit_their_loaders(path: str, file: str, loader: str | None) -> 
     assert wrong == (mend if loader else None)
 
 
-@pytest.mark.parametrize("path", ["jsonl", "data/train.csv", "TXT"])
+@pytest.mark.parametrize("path", ["jsonl", "data/train.csv", "TXT", "dev.conllu"])
 def test_a_file_is_no_loader(path: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"`path: {path}` names no dataset")):
         values.check_path(path, None)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from datasets import Dataset, DatasetDict, DownloadConfig, load_dataset
 
+from mtl_nlp.data import conllu
 from mtl_nlp.errors import DataError
 from mtl_nlp.packages import PREFIX, package_folder
 from mtl_nlp.recipe import DatasetSpec, Split
@@ -75,6 +76,8 @@ def _load_files(
     place: str, spec: DatasetSpec, data_files: Mapping[str, list[str]] | None
 ) -> Mapping[str, Dataset]:
     path = spec.path
+    if path == conllu.LOADER:
+        return _load_conllu(place, data_files or {})
     try:
         if path.startswith(PREFIX):
             path = str(package_folder(path))
@@ -99,6 +102,13 @@ def _load_files(
         raise DataError(f"{place}: expected a table with splits, found {type(loaded).__name__}")
     splits: Mapping[str, Dataset] = loaded
     return splits
+
+
+def _load_conllu(place: str, data_files: Mapping[str, list[str]]) -> Mapping[str, Dataset]:
+    try:
+        return {split: conllu.read_conllu(files) for split, files in data_files.items()}
+    except ValueError as error:
+        raise DataError(f"{place}: {error}") from None
 
 
 def _hold_out(train: Dataset, rows: int, seed: int) -> tuple[Dataset, Dataset]:
