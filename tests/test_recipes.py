@@ -31,11 +31,27 @@ def local_files(folder: Path, columns: dict[str, str]) -> str:
     return json.dumps({split: str(folder / f"{split}.jsonl") for split in SPLITS})
 
 
+def treebank(folder: Path) -> str:
+    """The bundled sentences as CoNLL-U, each word under the first, as YAML flow."""
+    lines = []
+    for tokens, _, _ in SENTENCES * 3:
+        for number, token in enumerate(tokens, start=1):
+            head, deprel = (1, "dep") if number > 1 else (0, "root")
+            cells = [number, token, token.rstrip("s"), "X", "_", "_", head, deprel, "_", "_"]
+            lines.append("\t".join(map(str, cells)))
+        lines.append("")
+    for split in SPLITS:
+        (folder / f"{split}.conllu").write_text("\n".join(lines), encoding="utf-8")
+    return json.dumps({split: str(folder / f"{split}.conllu") for split in SPLITS})
+
+
 def overrides(folder: Path, recipe: str) -> list[str]:
     words = [f"encoder={tiny_encoder(folder / 'encoder')}", f"output={folder / 'run'}"]
     if recipe == "intent_slots":
         files = local_files(folder, {"tokens": "tokens", "tags": "tags", "intent": "label"})
         return [*words, f"datasets.snips.data_files={files}"]
+    if recipe == "ud":
+        return [*words, f"datasets.ewt.data_files={treebank(folder)}"]
     columns = {"text": "text", "tokens": "tokens", "label_text": "label", "ner_tags": "tags"}
     files = local_files(folder, columns)
     return [
@@ -54,7 +70,7 @@ def test_yaml_recipe_trains(path: Path, tmp_path: Path) -> None:
 
 
 def test_every_yaml_recipe_is_tested() -> None:
-    assert {path.stem for path in RECIPES} == {"intent_slots", "sentiment_ner"}
+    assert {path.stem for path in RECIPES} == {"intent_slots", "sentiment_ner", "ud"}
 
 
 def test_quickstart_script_trains_and_predicts(
