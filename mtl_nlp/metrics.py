@@ -1,11 +1,13 @@
 """Scores of label and span predictions, as plain numbers that JSON and YAML can hold."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
 # scikit-learn takes over a second to import and is needed only once something is scored,
 # so the functions below import it, and seqeval that stands on it.
+
+_Places = defaultdict[str, set[tuple[int, ...]]]  # of the spans of each type
 
 
 class TypeScores(TypedDict):
@@ -93,7 +95,35 @@ def span_scores(
                 f"sentence {row} has {len(truth)} reference tags but {len(guess)} predicted tags; "
                 "give one tag per word in both"
             )
-    expected, found = _spans_by_type(references), _spans_by_type(predictions)
+    return _scores_by_type(_spans_by_type(references), _spans_by_type(predictions))
+
+
+def nested_span_scores(
+    references: Sequence[Iterable[tuple[int, int, str]]],
+    predictions: Sequence[Iterable[tuple[int, int, str]]],
+) -> SpanScores:
+    """The same scores of spans that may nest and overlap, which tags cannot write.
+
+    Args:
+        references: The true spans of every row, each ``(start, end, label)``; one that comes twice
+            counts once.
+        predictions: The predicted ones, in the same order.
+
+    Returns:
+        As `span_scores`: a span is right only with the right start, end and label.
+
+    Raises:
+        ValueError: If there are not as many predictions as references.
+
+    >>> nested_span_scores([[(0, 3, "org"), (2, 3, "place")]], [[(0, 3, "org")]])["recall"]
+    0.5
+    """
+    _check_equal_number(references, predictions)
+    return _scores_by_type(_rows_by_type(references), _rows_by_type(predictions))
+
+
+def _scores_by_type(expected: _Places, found: _Places) -> SpanScores:
+    """Micro scores and those of each type."""
     counts = {
         name: (len(expected[name] & found[name]), len(found[name]), len(expected[name]))
         for name in sorted(expected.keys() | found.keys())
@@ -117,11 +147,20 @@ def _check_equal_number(references: Sequence[object], predictions: Sequence[obje
         )
 
 
-def _spans_by_type(sentences: Sequence[Sequence[str]]) -> defaultdict[str, set[tuple[int, int]]]:
+def _rows_by_type(rows: Sequence[Iterable[tuple[int, int, str]]]) -> _Places:
+    """Row, start and end of every span."""
+    spans: _Places = defaultdict(set)
+    for row, found in enumerate(rows):
+        for start, end, name in found:
+            spans[name].add((row, start, end))
+    return spans
+
+
+def _spans_by_type(sentences: Sequence[Sequence[str]]) -> _Places:
     """First and last word of every span, counted through all sentences with a gap between two."""
     from seqeval.metrics.sequence_labeling import get_entities
 
-    spans: defaultdict[str, set[tuple[int, int]]] = defaultdict(set)
+    spans: _Places = defaultdict(set)
     for name, first, last in get_entities(list(_joined(sentences))):
         spans[name].add((first, last))
     return spans

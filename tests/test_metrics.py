@@ -14,7 +14,8 @@ from seqeval.metrics import sequence_labeling
 from seqeval.metrics import v1 as strict
 from seqeval.scheme import IOB2
 
-from mtl_nlp.metrics import classification_scores, span_scores
+from mtl_nlp.metrics import classification_scores, nested_span_scores, span_scores
+from mtl_nlp.tasks.schemes import read_spans
 
 NAMES = ["negative", "neutral", "positive", "äöü"]
 LABELS = ["O", "B-person", "I-person", "B-creative-work", "I-creative-work"]
@@ -107,6 +108,35 @@ def test_legal_tags_score_as_in_the_strict_mode_of_seqeval(rows):
     assert total == pytest.approx(tuple(float(number) for number in micro[:3]))
 
 
+@given(tagged())
+def test_spans_of_tags_score_as_the_tags_do(rows):
+    references, predictions = ([legal(tags) for tags in side] for side in rows)
+    spans = [[read_spans(tags) for tags in side] for side in (references, predictions)]
+    assert nested_span_scores(*spans) == span_scores(references, predictions)
+
+
+SPANS = st.tuples(st.integers(0, 2), st.integers(3, 4), st.sampled_from(["a", "b"]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs_of(st.lists(SPANS, max_size=6)))
+def test_nested_spans_score_as_counting_them_one_by_one(pair):
+    references, predictions = ([list(dict.fromkeys(row)) for row in side] for side in pair)
+    scores = nested_span_scores(*pair)
+    rows = list(zip(references, predictions, strict=True))
+    correct = sum(span in truth for truth, guess in rows for span in guess)
+    guessed, true = sum(map(len, predictions)), sum(map(len, references))
+    assert scores["precision"] == (correct / guessed if guessed else 0.0)
+    assert scores["recall"] == (correct / true if true else 0.0)
+    assert scores["f1"] == (2 * correct / (guessed + true) if guessed + true else 0.0)
+    support = {label: sum(s[2] == label for row in references for s in row) for label in "ab"}
+    assert {name: one["support"] for name, one in scores["per_type"].items()} == {
+        label: support[label]
+        for label in "ab"
+        if any(span[2] == label for side in pair for row in side for span in row)
+    }
+
+
 @settings(max_examples=40)
 @given(tagged())
 def test_scores_are_plain_numbers_for_json_and_yaml(rows):
@@ -144,6 +174,8 @@ def test_tags_may_come_as_tuples_and_sentences_may_be_empty():
 @pytest.mark.parametrize(
     ("score", "references", "predictions", "expected"),
     [
+        (nested_span_scores, [], [], NO_SPANS),
+        (nested_span_scores, [[]], [[]], NO_SPANS),
         (span_scores, [], [], NO_SPANS),
         (span_scores, [[]], [[]], NO_SPANS),
         (span_scores, [["O", "O"]], [["O", "O"]], NO_SPANS),
@@ -179,7 +211,7 @@ def test_what_has_no_answer_scores_zero_in_silence(score, references, prediction
     assert scores == expected
 
 
-@pytest.mark.parametrize("score", [span_scores, classification_scores])
+@pytest.mark.parametrize("score", [span_scores, nested_span_scores, classification_scores])
 def test_one_prediction_for_each_reference(score):
     with pytest.raises(ValueError, match="2 references but 1 predictions"):
         score([["O"], ["O"]], [["O"]])
