@@ -1,6 +1,6 @@
 """Entities given by the characters of a text, brought to its words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtl_nlp.tasks.schemes import Span, write_tags
@@ -10,7 +10,12 @@ from mtl_nlp.words import Row, overlap
 def read_entities(value: Any) -> list[Span]:
     """Entities as spans of characters; a list of records, or a record of lists, or None."""
     if isinstance(value, Mapping):
-        value = [dict(zip(value, one, strict=True)) for one in zip(*value.values(), strict=True)]
+        columns = list(value.values())
+        if not all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
+            raise ValueError(
+                f"expected lists of starts, ends and labels of one length, found {value!r:.80}"
+            )
+        value = [dict(zip(value, one, strict=True)) for one in zip(*columns, strict=True)]
     if value is not None and not isinstance(value, list):
         raise ValueError(f"expected a list of entities, found {value!r:.80}")
     return [_entity(entity) for entity in value or ()]
@@ -32,9 +37,12 @@ def widened(entity: Span, row: Row) -> str:
     return "" if text == given.strip() else f"{given!r} becomes {text!r}"
 
 
-def entity_tags(entities: Any, row: Row) -> list[str]:
-    """BIO tags of the words that entities, given by characters, stand in."""
-    found = read_entities(entities)
+def entity_words(found: Sequence[Span], row: Row) -> list[Span]:
+    """The words that entities, given by characters, stand in.
+
+    Raises:
+        ValueError: If one lies outside the text or covers no word.
+    """
     for start, end, label in found:
         if not 0 <= start < end <= len(row.words.text):
             raise ValueError(
@@ -44,7 +52,13 @@ def entity_tags(entities: Any, row: Row) -> list[str]:
             )
         if not row.words.text[start:end].strip():
             raise ValueError(f"entity {label!r} of characters {start} to {end} is only blanks")
-    spans = [Span(*row.words.covering(start, end), label) for start, end, label in found]
+    return [Span(*row.words.covering(start, end), label) for start, end, label in found]
+
+
+def entity_tags(entities: Any, row: Row) -> list[str]:
+    """BIO tags of the words that entities, given by characters, stand in."""
+    found = read_entities(entities)
+    spans = entity_words(found, row)
     if clash := overlap([(span.start, span.end) for span in spans]):
         a, b = (f"{found[i].label!r} ({found[i].start} to {found[i].end})" for i in clash)
         raise ValueError(f"entities {a} and {b} share a word; a word can be in one entity only")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_nlp.tasks.entities import entity_tags, read_entities, widened
+from mtl_nlp.tasks.entities import entity_tags, entity_words, read_entities, widened
 from mtl_nlp.tasks.schemes import Span, read_spans
 from mtl_nlp.words import Row, join_words, split_words
 
@@ -47,6 +47,11 @@ def test_an_entity_of_whole_words_comes_back(text: str, data: st.DataObject) -> 
     assert widened(Span(start, end, "x"), row) == ""
 
 
+def test_words_of_entities_may_overlap_and_keep_their_order() -> None:
+    found = [Span(4, 7, "x"), Span(0, 6, "y"), Span(1, 2, "x")]
+    assert entity_words(found, ROW) == [Span(1, 2, "x"), Span(0, 2, "y"), Span(0, 1, "x")]
+
+
 @pytest.mark.parametrize(
     ("start", "end", "told"),
     [
@@ -71,6 +76,8 @@ def test_what_is_widened_to_whole_words_is_told(start: int, end: int, told: str)
         ([_entity(0, 1, None)], "expected an entity with start, end and label, found"),
         (["x"], "expected an entity with start, end and label, found 'x'"),
         ("x", "expected a list of entities, found 'x'"),
+        ({"start": [0], "end": [1, 2], "label": ["x"]}, "expected lists of starts, ends and"),
+        (_entity(0, 1), "expected lists of starts, ends and labels of one length, found {'start'"),
         ([_entity(0, 2), _entity(1, 3, "y")],
          r"entities 'x' \(0 to 2\) and 'y' \(1 to 3\) share a word; a word can be in one entity"),
         ([_entity(0, 1), _entity(2, 3, "y")], r"'x' \(0 to 1\) and 'y' \(2 to 3\) share a word"),
