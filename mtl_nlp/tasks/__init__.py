@@ -15,6 +15,7 @@ from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
 from mtl_nlp.tasks.regression import Regression
 from mtl_nlp.tasks.soft_classification import SoftClassification
+from mtl_nlp.tasks.span_classification import SpanClassification
 from mtl_nlp.tasks.text_classification import TextClassification
 from mtl_nlp.tasks.token_classification import TokenClassification
 
@@ -27,6 +28,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "soft_classification": SoftClassification,
     "lemmatization": Lemmatization,
     "dependency_parsing": DependencyParsing,
+    "span_classification": SpanClassification,
 }
 
 
