@@ -1,7 +1,6 @@
 """Labelled spans that may nest: read, encoded, lost, decoded, shown, scored, and learned."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from mtl_nlp import MultiTaskModel, check, pipeline, train
-from mtl_nlp.errors import DataError, RecipeError
-from mtl_nlp.heads.stock import probe
-from mtl_nlp.model.configuration import MultiTaskConfig
-from mtl_nlp.model.loading import load_model
+from mtl_nlp.errors import RecipeError
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks import build_task, saved_form
 from mtl_nlp.tasks.base import Decoded, Encoding
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.tasks.span_classification import SpanClassification
 from mtl_nlp.words import Row, join_words, split_words
-from tests.tiny import tiny_config, tiny_encoder
 
 LABELS = ("org", "place")
 LAW = settings(deadline=None, max_examples=50)
@@ -319,7 +312,7 @@ def test_spans_that_split_a_word_are_told() -> None:
     ]
 
 
-# The task as a whole
+# Settings
 
 
 @pytest.mark.parametrize("value", [0, "wide"])
@@ -333,83 +326,3 @@ def test_saved_and_built_again_it_is_the_same_task() -> None:
     saved = json.loads(json.dumps(saved_form(task)))
     del saved["type"], saved["name"]
     assert build_task("t", "span_classification", saved, where="config.json") == task
-
-
-@torch.no_grad()
-def test_a_saved_head_comes_back(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = MultiTaskModel(MultiTaskConfig(tiny_config()))
-    settings = {"type": "span_classification", "labels": LABELS, "max_width": 4, "pooling": "last"}
-    model.add_task("t", settings)
-    for parameter in model.parameters():
-        parameter += 0.3 * torch.randn_like(parameter)
-    model.eval().save_pretrained(tmp_path)
-    loaded = load_model(tmp_path)
-    batch = {**probe(model.encoder), "words": torch.arange(-1, 7).expand(2, -1)}
-    logits = model(**batch).logits["t"]
-    assert logits.shape == (2, 8, 4, 2)
-    assert torch.equal(loaded(**batch).logits["t"], logits)
-    assert loaded.tasks == model.tasks
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
-
-
-def _recipe(folder: Path, rows: list[dict[str, Any]], **task: Any) -> Recipe:
-    file = _write(folder / "rows.jsonl", rows)
-    column = "text" if "text" in rows[0] else "tokens"
-    return Recipe(
-        encoder=str(tiny_encoder(folder / "encoder")),
-        output=str(folder / "run"),
-        max_length=32,
-        dropout=0.0,
-        datasets={"d": {"path": "json", "data_files": dict.fromkeys(("train", "validation"), file),
-                        column: column}},
-        tasks={"t": {"type": "span_classification", "dataset": "d", "spans": "spans", **task}},
-        training={"max_steps": 80, "batch_size": 4, "learning_rate": 1e-2, "precision": "fp32"},
-        evaluation={"every": 80},
-    )  # fmt: skip
-
-
-NESTED: list[dict[str, Any]] = [
-    {"tokens": ["she", "works", "for", "the", "city", "phone", "company"],
-     "spans": [_span(3, 7), _span(4, 6), _span(4, 5, "place")]},
-    {"tokens": ["old", "city", "music", "visited", "the", "city"],
-     "spans": [_span(0, 3), _span(1, 2, "place"), _span(5, 6), _span(5, 6, "place")]},
-    {"tokens": ["he", "hate", "bad", "music"], "spans": []},
-    {"tokens": ["great", "movie"], "spans": None},
-]  # fmt: skip
-
-
-def test_nested_spans_are_learned(tmp_path: Path) -> None:
-    run = train(_recipe(tmp_path, NESTED))
-    assert run.metrics["validation"]["t"]["f1"] == 1.0
-    pipe = pipeline(run.path)
-    for row in NESTED[:3]:
-        found = pipe(" ".join(row["tokens"]))["t"]
-        ends = np.cumsum([len(word) + 1 for word in row["tokens"]]) - 1
-        assert [(one["end"], one["entity_group"]) for one in found] == [
-            (ends[span["end"] - 1], span["label"]) for span in row["spans"]
-        ]
-
-
-@pytest.mark.parametrize(
-    ("rows", "task", "message"),
-    [
-        ([{"tokens": ["a"], "spans": [_span(0, 2)]}], {},
-         r"split train, row 0, column spans: task 't': span 'org' of words 0 to 2 is empty or"),
-        ([{"tokens": ["a"], "spans": [_span(0, 1), _span(0, 1, "new")]}], {"labels": ["org"]},
-         r"split train, row 0: task 't' has no label 'new'; its labels are org; mend the row"),
-        ([{"text": "a b", "spans": [_span(0, 9)]}], {},
-         r"row 0, column spans: task 't': entity 'org' of characters 0 to 9 lies outside the"),
-        ([{"text": "a b", "spans": "none"}], {},
-         r"split train, row 0, column spans: task 't': expected a list of entities, found 'none'"),
-    ],
-)  # fmt: skip
-def test_a_wrong_row_stops_before_training(
-    rows: list[dict[str, Any]], task: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    with pytest.raises(DataError, match=message):
-        check(_recipe(tmp_path, rows, **task))
