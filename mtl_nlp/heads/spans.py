@@ -16,8 +16,9 @@ class SpanHead(nn.Module):
 
     A span is its first word, its last word and a learned embedding of its width, as in Zhong &
     Chen (2021, arXiv:2010.12812). The first layer over the three is a sum of one for each, so
-    a word goes through it once, however many spans begin or end there. Logits start near
-    that of 1% (Lin et al., 2017, arXiv:1708.02002, section 4.1).
+    a word goes through it once, however many spans begin or end there; the words' parts are
+    normalized, without which the small weights that layers start with make it slow to learn. Logits
+    start near that of 1% (Lin et al., 2017, arXiv:1708.02002, section 4.1).
 
     Args:
         hidden: Width of the encoder's last layer, in features.
@@ -37,8 +38,8 @@ class SpanHead(nn.Module):
         features = min(hidden, _FEATURES)
         self.max_width, self.pooling = max_width, pooling
         self.dropout = nn.Dropout(dropout)
-        self.start = nn.Linear(hidden, features)
-        self.end = nn.Linear(hidden, features, bias=False)
+        self.start = nn.Sequential(nn.Linear(hidden, features), nn.LayerNorm(features))
+        self.end = nn.Sequential(nn.Linear(hidden, features), nn.LayerNorm(features))
         self.width = nn.Embedding(max_width, features)
         self.score = nn.Linear(features, num_labels)
 

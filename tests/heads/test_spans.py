@@ -41,12 +41,11 @@ def test_a_span_is_scored_from_its_ends_and_its_width(
     logits = head(states)
     vectors, present = pool_words(states, pooling)
     assert logits.shape == (*present.shape, max_width, 2)
-    first = torch.cat([head.start.weight, head.end.weight, torch.eye(8)], dim=1)
     for row, start, more in torch.ones(*present.shape, max_width).nonzero().tolist():
         end = start + more
         if end < present.shape[1] and present[row, start] and present[row, end]:
-            parts = vectors[row, start], vectors[row, end], head.width.weight[more]
-            features: Tensor = F.gelu(first @ torch.cat(parts) + head.start.bias)
+            ends = head.start(vectors[row, start]) + head.end(vectors[row, end])
+            features = F.gelu(ends + head.width.weight[more])
             expected = head.score.weight @ features + head.score.bias - 4.6
             torch.testing.assert_close(logits[row, start, more], expected, rtol=0, atol=1e-5)
 
