@@ -21,14 +21,14 @@ from mtl_nlp.tasks.token_classification import TokenClassification
 
 TASK_TYPES: dict[str, type[Task]] = {
     "text_classification": TextClassification,
-    "token_classification": TokenClassification,
-    "multi_label_token_classification": MultiLabelTokenClassification,
     "multi_label_classification": MultiLabelClassification,
     "regression": Regression,
     "soft_classification": SoftClassification,
+    "token_classification": TokenClassification,
+    "multi_label_token_classification": MultiLabelTokenClassification,
+    "span_classification": SpanClassification,
     "lemmatization": Lemmatization,
     "dependency_parsing": DependencyParsing,
-    "span_classification": SpanClassification,
 }
 
 
