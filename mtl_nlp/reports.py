@@ -16,17 +16,13 @@ from rich.text import Text
 
 from mtl_nlp.inference.files import PlacedRow, RowFile
 from mtl_nlp.recipe import Recipe
+from mtl_nlp.words import overlap
 
 if TYPE_CHECKING:
     from mtl_nlp.tasks.base import Task
 
 _SPLITS = ("train", "validation", "test")
 _LABELS = 12  # of a task; more are counted together
-_COLUMN_MEANINGS = {
-    "label": "name or index of the label",
-    "tags": "one tag per word",
-    "entities": "list of {start, end, label}, in characters, end exclusive",
-}
 
 
 def plan(report: Mapping[str, Any], recipe: Recipe) -> Iterator[RenderableType]:
@@ -126,6 +122,7 @@ def describe_type(task_type: "type[Task]") -> dict[str, Any]:
     return {
         "summary": summary,
         "columns": [list(way) for way in task_type.columns],
+        "column_meanings": dict(task_type.column_meanings),
         "metrics": list(task_type(name="any").metric_names),
         "metrics_where": {
             f"{name}: {choice}": list(metrics)
@@ -150,10 +147,11 @@ def task_types(types: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableTyp
         for number, way in enumerate(described["columns"]):
             for column in way:
                 head = "columns" if number == 0 else "or"
-                grid.add_row(head, column, _COLUMN_MEANINGS.get(column, ""))
+                grid.add_row(head, column, described["column_meanings"].get(column, ""))
         for number, (option, its) in enumerate(described["options"].items()):
-            values = " | ".join(map(str, its["choices"])) or type(its["default"]).__name__
-            meaning = f"{its['meaning']} ({values}; default {its['default']})"
+            values = " | ".join(map(str, its["choices"]))
+            default = "none" if its["default"] is None else its["default"]
+            meaning = f"{its['meaning']} ({values}{'; ' if values else ''}default {default})"
             grid.add_row("options" if number == 0 else "", option, meaning)
         grid.add_row("metrics", described["metrics"][0], ", ".join(described["metrics"][1:]))
         for where, metrics in described["metrics_where"].items():
@@ -241,7 +239,7 @@ def _bullet(text: str) -> Table:
 def _shown(text: str, predicted: Any) -> Text:
     """A prediction by its shape: spans in the text, tagged words, a label, else its JSON."""
     match predicted:
-        case [{"entity_group": _, "start": _, "end": _}, *_]:
+        case [{"entity_group": _, "start": _, "end": _}, *_] if not _nested(predicted):
             return _marked(text, predicted)
         case []:
             return Text("none", "dim")
@@ -253,6 +251,10 @@ def _shown(text: str, predicted: Any) -> Text:
                 shown.append(f"{word}").append(f"/{tag} ", "green")
             return shown
     return Text(json.dumps(predicted, ensure_ascii=False))
+
+
+def _nested(entities: Sequence[Mapping[str, Any]]) -> bool:
+    return overlap([(entity["start"], entity["end"]) for entity in entities]) is not None
 
 
 def _marked(text: str, entities: Sequence[Mapping[str, Any]]) -> Text:

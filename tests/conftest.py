@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.hub_server import HubServer
 
@@ -22,6 +23,9 @@ _OWN_SETTINGS = (
 )
 for _name in _OWN_SETTINGS.split():
     os.environ.pop(_name, None)
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine fails no law
+settings.load_profile("no deadline")
 
 _server = HubServer().__enter__()
 _home = tempfile.TemporaryDirectory(prefix="hf-home-", ignore_cleanup_errors=True)

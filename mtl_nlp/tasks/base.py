@@ -82,6 +82,8 @@ class Task(ABC):
     type: ClassVar[str]
     columns: ClassVar[tuple[tuple[str, ...], ...]]
     """The label columns it reads, each way to give them a tuple."""
+    column_meanings: ClassVar[Mapping[str, str]] = {}
+    """What a row holds in each of them, in a few words."""
     auto_class: ClassVar[str | None] = None
     """The transformers class whose head this is, where there is one."""
     learns_from_words: ClassVar[bool] = False

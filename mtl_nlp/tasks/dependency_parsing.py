@@ -1,7 +1,7 @@
 """The head of every word and its relation to it: one tree per sentence."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
@@ -48,6 +48,10 @@ class DependencyParsing(Task):
 
     type: ClassVar[str] = "dependency_parsing"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("heads", "deprels"),)
+    column_meanings: ClassVar[Mapping[str, str]] = {
+        "heads": "one number per word: its head, counted from 1, 0 = root",
+        "deprels": "one relation to the head per word",
+    }
 
     pooling: Literal["first", "last", "mean"] = option("mean", "which sub-words stand for a word")
     commonest: str = ""  # the label of words the encoder does not see

@@ -40,6 +40,7 @@ class Lemmatization(Task):
 
     type: ClassVar[str] = "lemmatization"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("lemmas",),)
+    column_meanings: ClassVar[Mapping[str, str]] = {"lemmas": "one lemma per word"}
     learns_from_words: ClassVar[bool] = True
 
     pooling: Literal["first", "last", "mean"] = option("mean", "which sub-words stand for a word")

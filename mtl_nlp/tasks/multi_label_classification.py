@@ -1,7 +1,7 @@
 """Any number of labels per text (or pair of texts), also none: subjects, emotions, tags."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
 
@@ -55,6 +55,9 @@ class MultiLabelClassification(ClassTask):
 
     type: ClassVar[str] = "multi_label_classification"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("labels",),)
+    column_meanings: ClassVar[Mapping[str, str]] = {
+        "labels": "list of names or indices; an empty list is none of them",
+    }
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
 
     thresholds: tuple[float, ...] = ()

@@ -1,7 +1,7 @@
 """Any number of labels per word, also none: morphological features, overlapping categories."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -31,6 +31,7 @@ class MultiLabelTokenClassification(Task):
 
     type: ClassVar[str] = "multi_label_token_classification"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("tags",),)
+    column_meanings: ClassVar[Mapping[str, str]] = {"tags": "one list of labels per word"}
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """A number per text (or pair of texts): a rating, a degree, a likeness."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -36,6 +36,7 @@ class Regression(Task):
 
     type: ClassVar[str] = "regression"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("label",),)
+    column_meanings: ClassVar[Mapping[str, str]] = {"label": "number"}
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
 
     # Not `loss`, which is what every task computes.

@@ -30,6 +30,9 @@ class SoftClassification(Task):
 
     type: ClassVar[str] = "soft_classification"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("label",),)
+    column_meanings: ClassVar[Mapping[str, str]] = {
+        "label": "probabilities: {name: p}, or a list in the labels' order",
+    }
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
 
     @property

@@ -34,6 +34,9 @@ class SpanClassification(Task):
 
     type: ClassVar[str] = "span_classification"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("spans",),)
+    column_meanings: ClassVar[Mapping[str, str]] = {
+        "spans": "list of {start, end, label}, words or characters, end exclusive",
+    }
 
     max_width: Annotated[int, Field(ge=1)] | None = option(
         None, "words of the longest span that is looked for; by default learned from train"

@@ -1,7 +1,7 @@
 """One label per text (or pair of texts): sentiment, topic, intent, entailment."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -34,6 +34,7 @@ class TextClassification(ClassTask):
 
     type: ClassVar[str] = "text_classification"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("label",),)
+    column_meanings: ClassVar[Mapping[str, str]] = {"label": "name or index of the label"}
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
 
     @property

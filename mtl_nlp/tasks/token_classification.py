@@ -64,6 +64,10 @@ class TokenClassification(Task):
 
     type: ClassVar[str] = "token_classification"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("tags",), ("entities",))
+    column_meanings: ClassVar[Mapping[str, str]] = {
+        "tags": "one tag per word",
+        "entities": "list of {start, end, label}, in characters, end exclusive",
+    }
     auto_class: ClassVar[str | None] = "AutoModelForTokenClassification"
 
     scheme: Literal["none", "bio", "bioes"] = option(
