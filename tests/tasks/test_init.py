@@ -20,7 +20,7 @@ def test_types_are_found_by_the_name_they_bear(name: str) -> None:
     ("name", "message"),
     [
         ("token_clasification", "did you mean 'token_classification'"),
-        ("poetry", "the types are text_classification, token_classification"),
+        ("poetry", "the types are text_classification, multi_label_classification, "),
     ],
 )
 def test_an_unknown_type_is_named(name: str, message: str) -> None:
