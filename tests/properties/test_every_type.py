@@ -1,0 +1,162 @@
+"""The invariants for every task type at once: nine tasks on the same rows of one dataset."""
+
+import json
+import random
+import shutil
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from mtl_nlp import MultiTaskModel, Recipe, pipeline, train
+from mtl_nlp.tasks import TASK_TYPES
+from tests.rows import json_dataset
+from tests.runs import FILLERS, steps_of
+from tests.tiny import tiny_encoder
+
+TASKS: dict[str, dict[str, Any]] = {
+    "topic": {"type": "text_classification", "label": "topic", "class_weights": "balanced"},
+    "traits": {"type": "multi_label_classification", "labels": "traits"},
+    "length": {"type": "regression", "label": "length"},
+    "votes": {"type": "soft_classification", "label": "votes"},
+    "ner": {"type": "token_classification", "tags": "ner", "decoder": "crf", "pooling": "mean"},
+    "pos": {"type": "token_classification", "tags": "pos", "scheme": "none"},
+    "looks": {"type": "multi_label_token_classification", "tags": "looks"},
+    "spans": {"type": "span_classification", "spans": "spans"},
+    "lemma": {"type": "lemmatization", "lemmas": "lemmas"},
+    "tree": {"type": "dependency_parsing", "heads": "heads", "deprels": "deprels"},
+}
+TEXTS = [["good", "film"], ["music"], ["bad", "company", "city", "very", "old", "new", "day"]]
+
+
+def row_of(source: random.Random) -> dict[str, Any]:
+    tokens = source.choices(FILLERS, k=source.randint(2, 12))
+    size, tokens[0] = len(tokens), source.choice(["good", "bad"])
+    good = tokens[0] == "good"
+    row = {
+        "tokens": tokens,
+        "topic": "up" if good else "down",
+        "traits": [name for name in ("long", "new") if source.random() < 0.5],
+        "length": float(size),
+        "votes": {"yes": 0.75, "no": 0.25} if good else {"yes": 0.1, "no": 0.9},
+        "ner": ["B-thing" if "m" in token else "O" for token in tokens],
+        "pos": ["X" if len(token) > 3 else "Y" for token in tokens],
+        "looks": [["round"] if "o" in token else [] for token in tokens],
+        "spans": [
+            {"start": 0, "end": 2, "label": "pair"},
+            {"start": 0, "end": 1, "label": "one"},
+        ],
+        "lemmas": [token.removesuffix("s") for token in tokens],
+        "heads": [0, *range(1, size)],
+        "deprels": ["root", *["next"] * (size - 1)],
+    }
+    for column in set(row) - {"tokens", "heads", "deprels"}:
+        if source.random() < 0.1:
+            row[column] = None
+    return row
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("every-type")
+    tiny_encoder(folder / "encoder")
+    return folder
+
+
+def recipe_of(folder: Path, output: str, **training: Any) -> Recipe:
+    source = random.Random(13)
+    rows = {split: [row_of(source) for _ in range(40)] for split in ("train", "validation")}
+    return Recipe(
+        encoder=str(folder / "encoder"),
+        output=str(folder / output),
+        dropout=0.0,
+        max_length=32,
+        datasets={"all": {**json_dataset(folder, "all", **rows), "tokens": "tokens"}},
+        tasks={name: {**task, "dataset": "all"} for name, task in TASKS.items()},
+        training={
+            "max_steps": 4,
+            "epochs": None,
+            "batch_size": 16,
+            "learning_rate": 1e-3,
+            "precision": "fp32",
+            "checkpoint_every": 2,
+            "keep_checkpoints": 9,
+            **training,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    return train(recipe_of(folder, "whole")).path
+
+
+def test_every_type_is_here() -> None:
+    assert {task["type"] for task in TASKS.values()} == set(TASK_TYPES)
+
+
+def test_each_is_scored_its_primary_metric_first(trained: Path) -> None:
+    scores = json.loads((trained / "metrics.json").read_text())["validation"]
+    tasks = MultiTaskModel.from_pretrained(trained).tasks
+    assert {name: next(iter(of_task)) for name, of_task in scores.items() if name != "mean"} == {
+        name: task.primary for name, task in tasks.items()
+    }
+
+
+@pytest.mark.parametrize("most_rows", [8, 3])
+def test_how_a_step_is_cut_changes_nothing(folder: Path, trained: Path, most_rows: int) -> None:
+    cut = train(recipe_of(folder, f"cut{most_rows}", micro_batch_size=most_rows)).path
+    for one, other in zip(steps_of(cut), steps_of(trained), strict=True):
+        assert one["losses"] == pytest.approx(other["losses"], rel=1e-5)
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
+
+
+def test_a_resumed_training_ends_bit_for_bit_the_same(folder: Path, trained: Path) -> None:
+    stopped = folder / "stopped"
+    shutil.copytree(trained, stopped)
+    shutil.rmtree(stopped / "checkpoints" / "step-000004")
+    for file in ("metrics.json", "model.safetensors", "README.md"):
+        (stopped / file).unlink()
+    (stopped / "recipe.yaml").write_text(
+        (trained / "recipe.yaml").read_text().replace(str(trained), str(stopped))
+    )
+    train(recipe_of(folder, "stopped"), resume=True)
+    one, other = (load_file(path / "model.safetensors") for path in (stopped, trained))
+    assert one.keys() == other.keys()
+    assert all(one[name].equal(other[name]) for name in one)
+    assert (stopped / "metrics.json").read_bytes() == (trained / "metrics.json").read_bytes()
+
+
+def test_saved_and_loaded_it_predicts_the_same(trained: Path, tmp_path: Path) -> None:
+    pipe = pipeline(trained)
+    pipe.predictor.model.save_pretrained(tmp_path)
+    pipe.predictor.encoder.tokenizer.save_pretrained(tmp_path)
+    rows = [{"tokens": tokens} for tokens in TEXTS]
+    assert json.dumps(pipeline(tmp_path)(rows)) == json.dumps(pipe(rows))
+
+
+def test_company_changes_no_prediction(trained: Path) -> None:
+    pipe = pipeline(trained)
+    together = pipe([{"tokens": tokens} for tokens in TEXTS])
+    for tokens, predicted in zip(TEXTS, together, strict=True):
+        alone = pipe({"tokens": tokens})
+        assert flat(alone).keys() == flat(predicted).keys()
+        assert flat(alone) == pytest.approx(flat(predicted), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_run_alone_a_task_predicts_what_it_does_among_all(trained: Path, name: str) -> None:
+    pipe = pipeline(trained)
+    for tokens in TEXTS:
+        assert pipe({"tokens": tokens}, tasks=[name])[name] == pipe({"tokens": tokens})[name]
+
+
+def flat(value: Any, place: str = "") -> dict[str, Any]:
+    """Every number and text of a prediction by its place."""
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        parts = [flat(inner, f"{place}.{key}") for key, inner in items]
+        return reduce(dict.__or__, parts, {f"{place}#": len(value)})
+    return {place: value}
