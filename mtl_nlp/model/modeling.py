@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from mtl_nlp.errors import ModelError
+from mtl_nlp.heads.by_task import HeadsByTask
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
@@ -77,7 +78,7 @@ class MultiTaskModel(PreTrainedModel):
         self.tasks: dict[str, Task] = config.build_tasks(task_types)
         for left_out in [t["name"] for t in config.tasks if t["name"] not in self.tasks]:
             config.remove_task(left_out)
-        self.heads = nn.ModuleDict(
+        self.heads = HeadsByTask(
             {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
         )
         self._packed: PackedEncoder | None = None
