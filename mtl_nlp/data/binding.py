@@ -1,7 +1,8 @@
 """Which columns of which datasets a task's labels come from."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -11,7 +12,7 @@ from datasets import List as ListFeature
 from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.recipe import DatasetSpec, Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
-from mtl_nlp.tasks.base import Fields, Task, options_of
+from mtl_nlp.tasks.base import Fields, Task, label_name, options_of
 from mtl_nlp.tasks.own import is_own, load_own_type
 from mtl_nlp.words import split_words
 
@@ -62,6 +63,17 @@ class Binding:
                 value = _named(value, names)
             values[field] = _renamed(value, self.rename) if self.rename else value
         return values
+
+    def renamed(self, dataset: Dataset) -> set[str]:
+        """The old names of ``rename`` that a split has, as a class or in a row."""
+        if not self.rename:
+            return set()
+        features = dataset.features
+        names = [_class_names(features[column]) for column in self.columns.values()]
+        found = {old for some in names for old in _old_names(some or [], self.rename)}
+        for fields in replace(self, rename={}, words=None).column(dataset):
+            found.update(old for value in fields.values() for old in _old_names(value, self.rename))
+        return found
 
     def column(self, dataset: Dataset) -> Iterator[Fields]:
         """The fields of every row, and its ``words`` where the task learns from them."""
@@ -280,13 +292,45 @@ def _named(value: Any, names: Sequence[str]) -> Any:
 
 def _renamed(value: Any, rename: Mapping[str, str]) -> Any:
     """The value with label names changed, also in lists, records and behind a tag's prefix."""
-    if isinstance(value, str):
-        prefix, hyphen, rest = value.partition("-")
-        if value not in rename and len(prefix) == 1 and rest in rename:
-            return prefix + hyphen + rename[rest]
-        return rename.get(value, value)
     if isinstance(value, list):
         return [_renamed(item, rename) for item in value]
-    if isinstance(value, dict):
-        return {key: _renamed(item, rename) for key, item in value.items()}
-    return rename.get(str(value), value)
+    if isinstance(value, dict):  # a record's label, not where it starts
+        return {k: _renamed(v, rename) if _renames(k, value) else v for k, v in value.items()}
+    old = _old_name(value, rename)
+    if old is None:
+        return value
+    return rename[old] if old == _plain_name(value) else f"{value[:2]}{rename[old]}"
+
+
+def _old_names(value: Any, rename: Mapping[str, str]) -> Iterator[str]:
+    """The names in a value that are changed."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _old_names(item, rename)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if _renames(key, value):
+                yield from _old_names(item, rename)
+    elif (old := _old_name(value, rename)) is not None:
+        yield old
+
+
+def _renames(key: str, record: Mapping[str, Any]) -> bool:
+    return key == "label" or "label" not in record
+
+
+def _old_name(value: Any, rename: Mapping[str, str]) -> str | None:
+    """The name that is changed in a label or tag; None where there is none."""
+    name = _plain_name(value)
+    if name in rename:
+        return name
+    prefix, _, rest = name.partition("-")
+    return rest if isinstance(value, str) and len(prefix) == 1 and rest in rename else None
+
+
+def _plain_name(value: Any) -> str:
+    """A label as ``map`` names it, whether it was read as text, a truth value or a number."""
+    if isinstance(value, bool | int | float):
+        with suppress(ValueError):  # no whole number, which names no label
+            return label_name(value, ())
+    return str(value)

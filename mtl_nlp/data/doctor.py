@@ -85,6 +85,7 @@ def examine(
                 for b in own
             }
         )
+        warnings += _idle_map(own, splits)
         warnings += [w for b in own for w in _conflicts(b, readings[b.dataset]["train"])]
         if truncated.mean() > _CUT_ENOUGH:
             whole = [read[b.dataset]["train"].labelled_lengths(name, train[b.dataset]) for b in own]
@@ -276,6 +277,19 @@ def _cut(task: str, truncated: np.ndarray, lengths: np.ndarray, encoder: RowEnco
         f"task {task!r}: {truncated.mean():.1%} of its training rows are cut at max_length"
         f" {encoder.max_length}; {enough}{beyond} would hold 99% of them"
     )
+
+
+def _idle_map(
+    bindings: Sequence[Binding], splits: Mapping[str, Mapping[str, Dataset]]
+) -> list[str]:
+    """A warning about old names in a task's ``map`` that none of its rows has."""
+    used = {
+        old for b in bindings for table in splits[b.dataset].values() for old in b.renamed(table)
+    }
+    idle = [old for old in bindings[0].rename if old not in used]
+    if not idle:
+        return []
+    return [f"task {bindings[0].task!r}: map renames labels that no row has: {_listed(idle)}"]
 
 
 def _conflicts(binding: Binding, train: _Reading) -> list[str]:

@@ -100,6 +100,34 @@ def test_renaming_reaches_labels_and_tags_behind_their_prefix() -> None:
     assert _learn({**NER, "map": {"PER": "person"}}, tags).labels == ("person",)
 
 
+@pytest.mark.parametrize(
+    ("values", "rename"),
+    [
+        ([True, False, None], {"true": "pos", "false": "neg"}),
+        ([1.0, 0.0, None], {"1": "pos", "0": "neg"}),
+        ([1, 0, None], {"1": "pos", "0": "neg"}),
+        ([1.5, 0.0, 1.0], {"1": "pos", "0": "neg", "1.5": "pos"}),
+    ],
+)
+def test_truth_values_and_numbers_are_renamed_by_their_names(
+    values: list[Any], rename: dict[str, str]
+) -> None:
+    task = {**MOOD, "map": rename}
+    assert _learn(task, _labels(*values)).labels == ("neg", "pos")
+    (binding,) = bind_tasks(make_recipe({"d": TEXT}, {"t": task}))[1]
+    assert binding.renamed(_labels(*values)) == set(rename)
+    assert binding.renamed(_labels("pos", None)) == set()
+
+
+def test_only_the_label_of_an_entity_is_renamed() -> None:
+    feature = ListFeature({"start": Value("int64"), "label": Value("string")})
+    table = Dataset.from_dict(
+        {"column": [[{"start": 0, "label": "0"}]]}, features=Features({"column": feature})
+    )
+    binding = Binding("t", "d", {"entities": "column"}, {"0": "person"})
+    assert list(binding.column(table)) == [{"entities": [{"start": 0, "label": "person"}]}]
+
+
 def test_given_labels_need_no_rows() -> None:
     assert _learn({**MOOD, "labels": ["x", "y"]}, _labels(None)).labels == ("x", "y")
 

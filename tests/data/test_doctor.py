@@ -335,3 +335,9 @@ def test_each_datasets_words_are_joined_its_own_way(tmp_path: Path) -> None:
     joined = _examine(make_recipe({"d": {**dataset, "join": ""}}, {"t": NER})).warnings
     assert not any("another label" in warning for warning in apart)
     assert any("another label" in warning for warning in joined)
+
+
+def test_names_in_map_that_no_row_has_are_told(tmp_path: Path) -> None:
+    task = {**MOOD, "map": {"a": "good", "c": "fair", "d": "poor"}}
+    (warning,) = _examine(_texts(tmp_path, task=task, test=["c"], train=["c", "c"])).warnings
+    assert warning == "task 't': map renames labels that no row has: d"
