@@ -1,15 +1,17 @@
 """A model and its tokenizer together, called on texts."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
 import torch
 
 from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.errors import UserError
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.loading import load_model, load_tokenizer
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.recipe_values import found
 from mtl_nlp.tasks.base import Task
 
 Record = Mapping[str, Any]
@@ -21,13 +23,20 @@ class MultiTaskPipeline:
     Args:
         model: A loaded model.
         encoder: Makes sub-words as the model was trained with.
-        batch_size: Texts in one forward.
+        batch_size: Texts in one forward, at least 1.
+
+    Raises:
+        UserError: If the batch size is none.
 
     Attributes:
         predictor: What runs the model.
     """
 
     def __init__(self, model: MultiTaskModel, encoder: RowEncoder, *, batch_size: int = 32) -> None:
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise UserError(
+                f"batch_size: expected a whole number of texts from 1, found {found(batch_size)}"
+            )
         self.predictor = Predictor(model, encoder, batch_size)
 
     @overload  # a str is a sequence of str, too
@@ -61,7 +70,10 @@ class MultiTaskPipeline:
         """
         if isinstance(inputs, str | Mapping):
             return self.predictor.predict([_record(inputs)], tasks)[0]
-        return self.predictor.predict([_record(one) for one in inputs], tasks)
+        if isinstance(inputs, bytes | bytearray) or not isinstance(inputs, Iterable):
+            return self.predictor.predict([_record(inputs)], tasks)
+        records = [_record(one, f"row {i}") for i, one in enumerate(inputs)]
+        return self.predictor.predict(records, tasks)
 
 
 def pipeline(
@@ -100,5 +112,12 @@ def _best_device() -> torch.device:
     return accelerator if accelerator is not None else torch.device("cpu")
 
 
-def _record(given: str | Record) -> Record:
-    return {"text": given} if isinstance(given, str) else given
+def _record(given: Any, place: str = "input") -> Record:
+    if isinstance(given, str):
+        return {"text": given}
+    if not isinstance(given, Mapping):
+        raise UserError(
+            f"{place}: expected a text, or a record such as {{'text': …}}, found {found(given)}; a"
+            " text in bytes is decoded first, and words go as {'tokens': […]}"
+        )
+    return given

@@ -1,6 +1,7 @@
 """A saved model called on texts."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,3 +76,25 @@ def test_mistakes_are_user_errors(pipe: MultiTaskPipeline, tmp_path: Path) -> No
         pipe("good", tasks=["x"])
     with pytest.raises(ModelError, match=r"expected config\.json, found none"):
         pipeline(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (b"good", "input: expected a text, or a record such as .*, found .*good"),
+        (3, "input: expected a text, .*, found 3"),
+        (None, "input: expected a text, .*, found null"),
+        (["good", 1], "row 1: expected a text, .*, found 1"),
+        ([None], "row 0: expected a text, .*, found null"),
+        ([["good", "day"]], r"row 0: .*words go as \{'tokens'"),
+    ],
+)
+def test_what_is_no_text_is_told(pipe: MultiTaskPipeline, inputs: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pipe(inputs)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5])
+def test_a_batch_has_texts(folder: Path, batch_size: Any) -> None:
+    with pytest.raises(UserError, match=f"batch_size: .*from 1, found {batch_size}"):
+        pipeline(folder, batch_size=batch_size)
