@@ -90,7 +90,11 @@ class OutputFolder:
     def begin(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Make the folder, empty it of an old run if asked, and keep the recipe in it."""
         if overwrite and (self.path / RECIPE).is_file():
-            shutil.rmtree(self.path)
+            for entry in self.path.iterdir():  # the folder may be a link, or one that is mounted
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
         self.path.mkdir(parents=True, exist_ok=True)
         recipe.to_yaml(self.path / RECIPE)
 

@@ -136,3 +136,19 @@ def test_a_broken_log_costs_the_pictures_and_not_the_model(
     assert folder.finished() is not None
     assert (folder.path / "model.safetensors").read_text() == "model.safetensors"
     assert not any((folder.path / "plots").iterdir())
+
+
+def test_a_run_behind_a_link_is_replaced_where_it_is(
+    folder: OutputFolder, best: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (folder.path / "linked").symlink_to(tmp_path / "elsewhere")
+    link = tmp_path / "newest"
+    link.symlink_to(folder.path)
+    again = OutputFolder(link)
+    again.check(recipe(), resume=False, overwrite=True)
+    again.begin(recipe(), overwrite=True)
+    assert link.is_symlink()
+    assert [path.name for path in folder.path.iterdir()] == ["recipe.yaml"]
+    assert (tmp_path / "elsewhere" / "kept").exists()
