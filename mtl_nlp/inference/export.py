@@ -45,20 +45,30 @@ def export_transformers(
             " another or empty it"
         )
     stock = _stock_model(model, task)
+    folder, named = Path(os.path.realpath(folder)), folder  # `.` and `..` have no name to write by
     writing = folder.with_name(f".{folder.name}.{os.getpid()}.writing")
     try:
         writing.mkdir(parents=True)
         stock.save_pretrained(writing)
         if tokenizer is not None:
             tokenizer.save_pretrained(writing)
-        if folder.exists():
-            folder.rmdir()
-        writing.replace(folder)
+        _move(writing, folder)
     except OSError as error:
-        raise ModelError(f"{folder} cannot be written: {error}; name another folder") from error
+        raise ModelError(f"{named} cannot be written: {error}; name another folder") from error
     finally:
         shutil.rmtree(writing, ignore_errors=True)
-    return folder
+    return named
+
+
+def _move(writing: Path, folder: Path) -> None:
+    """Put what was written in place of a folder that is new or empty."""
+    if folder == Path.cwd():  # the folder one stands in stays the same
+        for file in writing.iterdir():
+            file.replace(folder / file.name)
+        return
+    if folder.exists():
+        folder.rmdir()
+    writing.replace(folder)
 
 
 def _stock_model(model: MultiTaskModel, name: str) -> PreTrainedModel:

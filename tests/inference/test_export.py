@@ -131,3 +131,13 @@ def test_a_head_of_our_own_on_an_encoder_that_has_a_stock_one_is_refused(tmp_pat
     model.add_task("own", {**TASKS["topic"], "stock": False})
     with pytest.raises(ModelError, match="task 'own': its head is this package's own, so it is no"):
         export_transformers(model, "own", tmp_path / "out")
+
+
+def test_the_folder_one_stands_in_is_exported_to(
+    model: MultiTaskModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert export_transformers(model, "ner", Path()) == Path()
+    assert {path.name for path in Path().iterdir()} == {"config.json", "model.safetensors"}
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
