@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,7 @@ STDIN = "-"
 PREDICTIONS = "predictions"
 INPUT_ENDINGS = (".txt", ".jsonl", ".csv", ".parquet")
 OUTPUT_ENDINGS = (".jsonl", ".jsonl.gz", ".parquet")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 CHUNK = 1000
 """Rows that are in memory at a time, and are sorted by length together."""
 
@@ -274,13 +276,16 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
 def json_line(row: Mapping[str, Any]) -> str:
     """A row as JSON: dates as ISO text, decimals as text, not-a-number as null.
 
+    Half a surrogate pair, which UTF-8 does not have, is escaped as it came in.
+
     Raises:
         DataError: If a value is none of JSON's kinds.
     """
     try:
-        return json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
+        line = json.dumps(row, ensure_ascii=False, allow_nan=False, default=_plain)
     except ValueError:
-        return json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_plain)
+        line = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=_plain)
+    return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", line)
 
 
 def _write_json_lines(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
@@ -306,7 +311,9 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
         try:
             for chunk in _chunks(rows):
                 names = dict.fromkeys(name for row in chunk for name in row)
-                table = pa.table({name: [row.get(name) for row in chunk] for name in names})
+                columns = {name: [row.get(name) for row in chunk] for name in names}
+                _check_arrow(columns, written)
+                table = pa.table(columns)
                 with pa.ipc.new_stream(waiting, table.schema) as stream:
                     stream.write_table(table)
                 schemas.append(table.schema)
@@ -323,6 +330,32 @@ def _write_parquet(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
                 " write .jsonl instead"
             ) from error
     return written
+
+
+def _check_arrow(columns: Mapping[str, Sequence[Any]], start: int) -> None:
+    """Raise a DataError for a value that Arrow has no type for; rows count from ``start``."""
+    import pyarrow as pa
+
+    for name, values in columns.items():
+        try:
+            pa.array([name])
+            pa.array(values)
+        except (OverflowError, UnicodeEncodeError) as error:
+            number = next((i for i, value in enumerate(values, start) if _beyond(value)), start)
+            raise DataError(
+                f"row {number}, column {name!a}: expected values that Parquet can hold, found"
+                f" {values[number - start]!a:.60} ({error}); write .jsonl instead"
+            ) from error
+
+
+def _beyond(value: Any) -> bool:
+    import pyarrow as pa
+
+    try:
+        pa.array([value])
+    except (OverflowError, UnicodeEncodeError):
+        return True
+    return False
 
 
 def _chunks(rows: Iterable[Any]) -> Iterator[list[Any]]:

@@ -213,6 +213,31 @@ def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
         write_rows([{}], tmp_path / "no_folder" / "out.jsonl")
 
 
+def test_half_a_surrogate_pair_goes_out_as_it_came_in(tmp_path: Path) -> None:
+    row = {"text": "good", "id": "\ud800", "\udfff": ["é \\ud800 😩"]}
+    json_line(row).encode()
+    assert json.loads(json_line(row)) == row
+    assert write_rows([row], tmp_path / "out.jsonl") == 1
+    assert records(tmp_path / "out.jsonl") == [row]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "b", "id": "\ud800"}, r"row 1, column 'id': .*found '\\ud800' .*write \.jsonl"),
+        ({"text": "b", "id": 2**63}, "row 1, column 'id': expected .* found 9223372036854775808"),
+        ({"text": "b", "id": [{"a": -(2**64)}]}, "row 1, column 'id': .*write .jsonl instead"),
+        ({"text": "b", "\ud800": 1}, r"column '\\ud800': .*write \.jsonl instead"),
+    ],
+)
+def test_what_parquet_cannot_hold_is_told(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        write_rows([{"text": "a", "id": None}, row], tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.text() | st.none()))
 def test_a_line_is_one_line_of_json(row: dict[str, Any]) -> None:
     line = json_line(row)
