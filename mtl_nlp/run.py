@@ -21,10 +21,9 @@ from mtl_nlp.hub.card import CARD, write_card
 from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
-from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.limits import check_length
 from mtl_nlp.model.loading import load_model
-from mtl_nlp.model.modeling import MultiTaskModel, load_encoder_config, resolve_encoder
+from mtl_nlp.model.modeling import MultiTaskModel, resolve_encoder
 from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table
@@ -56,9 +55,14 @@ def check(recipe: Recipe) -> dict[str, Any]:
         UserError: If the recipe or the data is wrong.
     """
     _check_trackers(recipe.training.trackers)
+    quiet_libraries()
+    choose_precision(
+        recipe.training.precision, torch.accelerator.current_accelerator() or torch.device("cpu")
+    )
     further = load_further_metrics(recipe)
     prepared = prepare(recipe)
     check_evaluated(recipe.evaluation.select, labelled_tasks(prepared.labelled("validation")))
+    parameters = _count_parameters(_model(prepared, None))
     report = prepared.examine().as_dict()
     for name, share in prepared.mixture().shares.items():
         report["datasets"][name]["share"] = float(share)
@@ -66,7 +70,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "datasets": report["datasets"],
         "tasks": report["tasks"],
         "steps": prepared.steps,
-        "parameters": _count_parameters(prepared),
+        "parameters": parameters,
         "warnings": [*further.notes, *prepared.notes, *report["warnings"]],
     }
 
@@ -201,14 +205,8 @@ def run_script(recipe: Recipe) -> Run:
     return run
 
 
-def _count_parameters(prepared: Prepared) -> dict[str, Any]:
-    """Parameters of encoder and heads, counted without making them."""
-    config = MultiTaskConfig(encoder_config=load_encoder_config(prepared.recipe.encoder))
-    for task in prepared.tasks.values():
-        config.set_task(task)
-    with torch.device("meta"):
-        model = MultiTaskModel(config, task_types=own_types(prepared.tasks))
-    check_length(model.encoder, prepared.recipe.max_length)
+def _count_parameters(model: MultiTaskModel) -> dict[str, Any]:
+    """Parameters of encoder and heads."""
     return {
         "encoder": sum(p.numel() for p in model.encoder.parameters()),
         "heads": {
@@ -258,13 +256,17 @@ def _newest_checkpoint(
 
 
 def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
-    if start is not None:
-        return load_model(start.path, task_types=own_types(prepared.tasks))
+    """The model that a training begins with; refused if it cannot read the rows."""
     recipe = prepared.recipe
+    if start is not None:
+        model = load_model(start.path, task_types=own_types(prepared.tasks))
+        check_length(model.encoder, recipe.max_length)
+        return model
     torch.manual_seed(recipe.seed)
     model = MultiTaskModel.from_encoder(
         resolve_encoder(recipe.encoder), {}, dropout=recipe.dropout, max_length=recipe.max_length
     )
+    check_length(model.encoder, recipe.max_length)
     joins = [spec.join for spec in recipe.datasets.values() if spec.tokens is not None]
     model.config.join = joins[0] if joins else model.config.join
     for task in prepared.tasks.values():
@@ -283,7 +285,6 @@ def _training_loop(
 ) -> TrainingLoop:
     recipe = prepared.recipe
     model = _model(prepared, start)
-    check_length(model.encoder, recipe.max_length)
     return TrainingLoop(
         recipe,
         model,

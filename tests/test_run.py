@@ -18,6 +18,7 @@ from mtl_nlp.training.folder import Run
 from mtl_nlp.training.interruption import Stopped
 from tests.hub_server import READER, WRITER, HubServer
 from tests.runs import log_of, steps_of, tiny_recipe
+from tests.tiny import NOT_LIFTABLE, tiny_encoder
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +223,20 @@ def test_check_counts_the_parameters_that_training_makes(run: Run, recipe: Recip
         "heads": {
             name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
         },
+    }
+
+
+@pytest.mark.parametrize("architecture", NOT_LIFTABLE)
+def test_check_counts_the_heads_that_training_falls_back_to(
+    architecture: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    encoder = tiny_encoder(tmp_path / "encoder", architecture)
+    counted = check(at(recipe, tmp_path / "run", f"encoder={encoder}"))["parameters"]
+    words = [f"encoder={encoder}", "training.max_steps=1", "training.precision=fp32"]
+    model = MultiTaskModel.from_pretrained(train(at(recipe, tmp_path / "run", *words)).path)
+    assert counted["encoder"] == sum(p.numel() for p in model.encoder.parameters())
+    assert counted["heads"] == {
+        name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
     }
 
 

@@ -314,21 +314,6 @@ def resolve_encoder(name: str) -> str:
     return str(folders[0])
 
 
-def load_encoder_config(encoder: str) -> PreTrainedConfig:
-    """The configuration of a recipe's ``encoder``, without its weights.
-
-    Raises:
-        ModelError: If there is no such encoder.
-        HubError: If the Hub refuses or cannot be reached.
-    """
-    source = Source.parse(resolve_encoder(encoder))
-    with explained(source, what="encoder"):
-        config: PreTrainedConfig = AutoConfig.from_pretrained(
-            source.name, revision=source.revision, token=source.token
-        )
-    return config
-
-
 def _pretrained(source: Source, dropout: float | None) -> PreTrainedModel:
     with explained(source, what="encoder"):
         config = AutoConfig.from_pretrained(

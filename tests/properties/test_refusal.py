@@ -101,6 +101,7 @@ def news(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 TRAIN = "train recipe.yaml"
+CHECK = "check recipe.yaml"
 WORDS_OF_COMMANDS = {
     "no such command": Mistake("trian recipe.yaml", ("'trian'", "did you mean `train`")),
     "no such option": Mistake(f"{TRAIN} --overwrit", ("--overwrit", "did you mean `--overwrite`")),
@@ -235,6 +236,9 @@ RECIPES = {
     ),
     "bf16 where it is not": Mistake(
         f"{TRAIN} training.precision=fp16", ("training.precision", "fp16")
+    ),
+    "bf16 where it is not, checked": Mistake(
+        f"{CHECK} training.precision=fp16", ("training.precision", "fp16")
     ),
 }
 FILES = {
@@ -401,6 +405,12 @@ MODELS = {
     ),
     "encoder without a tokenizer": Mistake(
         f"{TRAIN} encoder=bare", ("tokenizer", "bare", "tokenizer.json")
+    ),
+    "a model as encoder": Mistake(
+        f"{TRAIN} encoder=model", ("model: expected a bare encoder", "save_pretrained")
+    ),
+    "a model as encoder, checked": Mistake(
+        f"{CHECK} encoder=model", ("model: expected a bare encoder", "save_pretrained")
     ),
     "no such model": Mistake("predict modle good", ("modle", "neither")),
     "name of no repository": Mistake("predict a/b/c/d good", ("a/b/c/d", "no such folder")),
