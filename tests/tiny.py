@@ -75,12 +75,18 @@ NOT_LIFTABLE: dict[str, dict[str, Any]] = {
 }
 """Architectures whose stock head cannot be taken off the encoder."""
 
+PADDING_COUNTS: dict[str, dict[str, Any]] = {
+    "fnet": {k: v for k, v in _SIZE.items() if k != "num_attention_heads"},
+    "convbert": {**_SIZE, "embedding_size": 32, "head_ratio": 2, "conv_kernel_size": 9},
+}
+"""Architectures in which a row's hidden states depend on its padding; they are refused."""
+
 _WITH_SEGMENTS = ("bert", "electra", "albert")
 
 
 def tiny_config(architecture: str = "bert") -> PreTrainedConfig:
     """The configuration of a tiny encoder; architecture is a key of one of the tables above."""
-    sizes = (LIFTABLE | NOT_LIFTABLE)[architecture]
+    sizes = (LIFTABLE | NOT_LIFTABLE | PADDING_COUNTS)[architecture]
     return AutoConfig.for_model(architecture, **_IDS, **sizes)
 
 

@@ -9,6 +9,7 @@ import torch
 from mtl_nlp.data.encoding import RowEncoder
 from mtl_nlp.errors import UserError
 from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.model.limits import check_vocabulary
 from mtl_nlp.model.loading import load_model, load_tokenizer
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe_values import found
@@ -100,6 +101,7 @@ def pipeline(
     """
     loaded = load_model(model, revision=revision, token=token, task_types=task_types)
     tokenizer = load_tokenizer(model, revision=revision, token=token)
+    check_vocabulary(loaded.encoder, tokenizer)
     encoder = RowEncoder(
         tokenizer, loaded.config.max_seq_length, loaded.config.word_pattern, loaded.config.join
     )

@@ -55,7 +55,7 @@ def load_model(
 def load_tokenizer(
     name_or_path: str | os.PathLike[str], revision: str | None = None, token: str | None = None
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer of a saved model or encoder; one that tells character offsets.
+    """The tokenizer of a saved model or encoder; one that tells character offsets and pads.
 
     Args:
         name_or_path: Folder, ``org/name`` or ``org/name@revision``.
@@ -63,7 +63,7 @@ def load_tokenizer(
         token: Hub token for a private one.
 
     Raises:
-        ModelError: If there is none, or it tells no character offsets.
+        ModelError: If there is none, it tells no character offsets or has no padding token.
         HubError: If the Hub has no such repository or revision, or cannot be reached.
     """
     source = Source.parse(name_or_path, revision, token)
@@ -81,6 +81,11 @@ def load_tokenizer(
         raise ModelError(
             f"tokenizer {source}: {type(tokenizer).__name__} tells no character offsets, which"
             " tie words to sub-words; use an encoder with a tokenizer.json"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ModelError(
+            f"tokenizer {source}: it has no padding token, which rows of unequal length need; give"
+            " it one (tokenizer.pad_token = tokenizer.eos_token, say) and save it again"
         )
     return tokenizer
 

@@ -15,6 +15,7 @@ from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
+from mtl_nlp.model.limits import padding_problem
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
 from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
 from mtl_nlp.model.takeover import take_apart
@@ -120,12 +121,17 @@ class MultiTaskModel(PreTrainedModel):
 
         Raises:
             RecipeError: If a task is not well described.
-            ModelError: If there is no such encoder, or it does not load.
+            ModelError: If there is no such encoder, it does not load, or padding changes what it
+                computes.
             HubError: If the Hub refuses or cannot be reached.
         """
-        base = _pretrained(Source.parse(encoder, revision, token), dropout)
+        source = Source.parse(encoder, revision, token)
+        base = _pretrained(source, dropout)
         config = MultiTaskConfig(encoder_config=base.config, max_seq_length=max_length)
-        model = cls(config, encoder=_shared_part(base))
+        shared = _shared_part(base)
+        if problem := padding_problem(shared):
+            raise ModelError(f"encoder {source}: {problem}")
+        model = cls(config, encoder=shared)
         for name, settings in tasks.items():
             model.add_task(name, settings)
         return model
@@ -156,7 +162,10 @@ class MultiTaskModel(PreTrainedModel):
             ModelError: If there is no such checkpoint, or it cannot be taken in exactly; says why.
             HubError: If the Hub refuses or cannot be reached.
         """
-        taken = take_apart(Source.parse(checkpoint, revision, token), name)
+        source = Source.parse(checkpoint, revision, token)
+        taken = take_apart(source, name)
+        if problem := padding_problem(taken.encoder):
+            raise ModelError(f"model {source}: {problem}")
         config = MultiTaskConfig(encoder_config=taken.encoder.config, max_seq_length=max_length)
         model = cls(config, encoder=taken.encoder)
         model._put(taken.task, taken.head)

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModel
 
 from mtl_nlp.errors import RecipeError
-from mtl_nlp.model.limits import check_length
-from tests.tiny import tiny_config
+from mtl_nlp.model.limits import check_length, padding_problem
+from tests.tiny import LIFTABLE, NOT_LIFTABLE, PADDING_COUNTS, tiny_config
 
 LONGEST = {"bert": 514, "roberta": 513, "xlm-roberta": 513, "distilbert": 512, "electra": 514}
 LONGEST |= {"albert": 514, "mpnet": 512}
@@ -25,6 +25,16 @@ def test_the_longest_row_is_read_and_one_more_is_not(architecture: str) -> None:
             (IndexError, RuntimeError), match=r"out of range|out of bounds|must match|expanded"
         ):
             encoder(torch.full((1, longest + 1), 7))
+
+
+@pytest.mark.parametrize("architecture", [*LIFTABLE, *NOT_LIFTABLE, *PADDING_COUNTS])
+def test_padding_is_a_problem_where_it_changes_what_is_computed(architecture: str) -> None:
+    torch.manual_seed(0)
+    encoder = AutoModel.from_config(tiny_config(architecture))
+    encoder = encoder.get_encoder() if encoder.config.is_encoder_decoder else encoder
+    problem = padding_problem(encoder)
+    assert (problem is not None) == (architecture in PADDING_COUNTS), problem
+    assert encoder.training
 
 
 @pytest.mark.parametrize("architecture", ["deberta-v2", "modernbert", "t5"])

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from transformers import PreTrainedTokenizerFast
 
 from mtl_nlp.cli import main
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from tests.metric_scripts import metric_script
-from tests.tiny import tiny_encoder, tiny_tokenizer
+from tests.tiny import PADDING_COUNTS, tiny_encoder, tiny_tokenizer
 
 TEXTS = [
     {
@@ -412,6 +413,25 @@ MODELS = {
     "a model as encoder, checked": Mistake(
         f"{CHECK} encoder=model", ("model: expected a bare encoder", "save_pretrained")
     ),
+    **{
+        f"padding counts, {command} {name}": Mistake(
+            f"{command} recipe.yaml encoder={name}", (f"{name}: what", "depends on its padding")
+        )
+        for command in ("check", "train")
+        for name in PADDING_COUNTS
+    },
+    **{
+        f"no padding token, {words}": Mistake(words, ("tokenizer", "no padding token", "pad_token"))
+        for words in (f"{CHECK} encoder=unpadded", f"{TRAIN} encoder=unpadded", "predict model3 a")
+    },
+    **{
+        f"more sub-words than rows, {words}": Mistake(words, (told, "rows", "resize_token"))
+        for words, told in (
+            (f"{CHECK} encoder=grown", "grown: it numbers"),
+            (f"{TRAIN} encoder=grown", "grown: it numbers"),
+            ("predict model4 a", "model4: it numbers"),
+        )
+    },
     "no such model": Mistake("predict modle good", ("modle", "neither")),
     "name of no repository": Mistake("predict a/b/c/d good", ("a/b/c/d", "no such folder")),
     "an encoder as model": Mistake("predict encoder good", ("encoder", "model_type", "'bert'")),
@@ -571,6 +591,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_encoder(folder / "bare")
     for file in (folder / "bare").glob("token*"):
         file.unlink()
+    for name in PADDING_COUNTS:
+        tiny_encoder(folder / name, name)
+    for name, tokenizer in (("unpadded", unpadded()), ("grown", grown())):
+        tokenizer.save_pretrained(tiny_encoder(folder / name))
     model = MultiTaskModel.from_encoder(
         folder / "encoder",
         {
@@ -578,9 +602,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "spans": {"type": "token_classification", "labels": ["person"]},
         },
     )
-    for name in ("model", "broken", "model2"):
+    for name, tokenizer in {
+        "model": tiny_tokenizer(),
+        "broken": tiny_tokenizer(),
+        "model2": tiny_tokenizer(),
+        "model3": unpadded(),
+        "model4": grown(),
+    }.items():
         model.save_pretrained(folder / name)
-        tiny_tokenizer().save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
     weights = folder / "broken" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     (folder / "empty").mkdir()
@@ -591,7 +621,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a good recipe, its data, and the models."""
     (tmp_path / "encoder").symlink_to(made / "encoder")
-    for name in ("bare", "broken", "empty", "model", "model2"):
+    for name in (path.name for path in made.iterdir() if path.name != "encoder"):
         (tmp_path / name).mkdir()
         for file in (made / name).iterdir():
             (tmp_path / name / file.name).hardlink_to(file)
@@ -602,6 +632,20 @@ def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Recipe.from_yaml("recipe.yaml", ["output=old"]).to_yaml(tmp_path / "old.yaml")
     write(tmp_path, {"old/recipe.yaml": (tmp_path / "old.yaml").read_bytes()})
     return tmp_path
+
+
+def unpadded() -> PreTrainedTokenizerFast:
+    """A tokenizer without a padding token, as GPT-2's is."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.pad_token = None
+    return tokenizer
+
+
+def grown() -> PreTrainedTokenizerFast:
+    """A tokenizer with a word for which the encoder has no row."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["Anna"])
+    return tokenizer
 
 
 def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
