@@ -69,11 +69,12 @@ class MultiTaskPipeline:
         Raises:
             UserError: If a task is not the model's or an input is not what it needs.
         """
-        if isinstance(inputs, str | Mapping):
-            return self.predictor.predict([_record(inputs)], tasks)[0]
-        if isinstance(inputs, bytes | bytearray) or not isinstance(inputs, Iterable):
-            return self.predictor.predict([_record(inputs)], tasks)
-        records = [_record(one, f"row {i}") for i, one in enumerate(inputs)]
+        given: Any = inputs  # whatever a caller hands over
+        if isinstance(given, str | Mapping):
+            return self.predictor.predict([_record(given)], tasks)[0]
+        if isinstance(given, bytes | bytearray) or not isinstance(given, Iterable):
+            return self.predictor.predict([_record(given)], tasks)
+        records = [_record(one, f"row {i}") for i, one in enumerate(given)]
         return self.predictor.predict(records, tasks)
 
 
