@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mtl_nlp.data.binding import bind_tasks
 from mtl_nlp.data.loading import load_splits
-from mtl_nlp.errors import HubError, RecipeError, UserError
+from mtl_nlp.errors import DataError, HubError, RecipeError, UserError
 from mtl_nlp.hub.card import CARD, write_card
 from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.inference.pipeline import pipeline
@@ -110,9 +110,11 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     loop = _training_loop(
         prepared, judged["validation"], further, start, accelerator, folder.path, progress
     )
+    # On every process: a mistake that the main one alone found would leave the others waiting.
+    doubts = prepared.examine().warnings
     # Only now, with nothing left that a mistake could stop, is the folder touched.
     if accelerator.is_main_process:
-        for note in (*further.notes, *prepared.notes, *prepared.examine().warnings):
+        for note in (*further.notes, *prepared.notes, *doubts):
             progress.say(f"note: {note}")
         folder.begin(recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()
@@ -164,7 +166,7 @@ def evaluate(
             raise RecipeError(f"tasks.{name}: the model has no {task.type} of that name, but {has}")
     rows = []
     for name, spec in recipe.datasets.items():
-        splits = load_splits(name, spec, seed=recipe.seed)
+        splits = load_splits(name, spec, seed=recipe.seed, needs_train=False)
         if split in splits:
             own_bindings = [b for b in bindings if b.dataset == name]
             for binding in own_bindings:
@@ -181,6 +183,11 @@ def evaluate(
             )
     if not rows:
         raise RecipeError(f"datasets: none of the recipe's datasets has the split {split!r}")
+    if not labelled_tasks(rows):
+        raise DataError(
+            f"split {split}: no row of {split} has a label of {', '.join(wanted)}; name a split"
+            " with labels, or check the tasks' columns"
+        )
     for note in further.notes:
         progress.say(f"note: {note}")
     return {split: evaluate_rows(predictor, rows, further=further)}

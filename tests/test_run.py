@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from transformers import AutoModel
 
 from mtl_nlp import MultiTaskModel, check, evaluate, pipeline, run_script, train
-from mtl_nlp.errors import HubError, ModelError, RecipeError, UserError
+from mtl_nlp.errors import DataError, HubError, ModelError, RecipeError, UserError
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.checkpoints import checkpoints
 from mtl_nlp.training.folder import Run
@@ -251,6 +251,21 @@ def test_evaluate_refuses_tasks_and_splits_that_are_not_there(
     news = recipe.datasets["news"].model_copy(update={"data_files": files})
     only = recipe.model_copy(update={"datasets": {"news": news}, "tasks": {"topic": spec}})
     with pytest.raises(RecipeError, match="none of the recipe's datasets has the split 'test'"):
+        evaluate(run.path, only)
+
+
+def test_evaluate_needs_no_train_split_but_labels(
+    run: Run, recipe: Recipe, folder: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in (folder / "news-test.jsonl").read_text().splitlines()]
+    path = tmp_path / "test.jsonl"
+    news = recipe.datasets["news"].model_copy(update={"data_files": {"test": [str(path)]}})
+    tasks = {"topic": recipe.tasks["topic"]}
+    only = recipe.model_copy(update={"datasets": {"news": news}, "tasks": tasks})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluate(run.path, only)["test"]["topic"] == run.metrics["test"]["topic"]
+    path.write_text("".join(json.dumps({**row, "topic": None}) + "\n" for row in rows))
+    with pytest.raises(DataError, match="no row of test has a label of topic"):
         evaluate(run.path, only)
 
 

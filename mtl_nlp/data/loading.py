@@ -16,7 +16,12 @@ HELD_OUT = 0.1
 
 
 def load_splits(
-    name: str, spec: DatasetSpec, *, seed: int, say: list[str] | None = None
+    name: str,
+    spec: DatasetSpec,
+    *,
+    seed: int,
+    say: list[str] | None = None,
+    needs_train: bool = True,
 ) -> dict[str, Dataset]:
     """The splits of one dataset: ``train``, ``validation`` and, where there is one, ``test``.
 
@@ -24,6 +29,7 @@ def load_splits(
         name: The dataset's name in the recipe.
         spec: Where it is, its columns, splits and row limits.
         seed: Of the rows that are held out or sampled.
+        needs_train: Whether a dataset must have train; without it nothing is held out.
         say: Gets a sentence for what a user should know, such as rows held out.
 
     Raises:
@@ -38,14 +44,16 @@ def load_splits(
             held_out[split] = source
         elif source in theirs:
             splits[split] = theirs[source]
-        elif split in spec.splits or split == "train":
+        elif split in spec.splits or (split == "train" and needs_train):
             raise DataError(
                 f"dataset {name!r}: no split {source!r}; it has {', '.join(theirs)};"
                 f" name the one to use, splits: {{{split}: …}}"
             )
         elif split == "validation":
             held_out[split] = HELD_OUT
-    whole = len(splits["train"])
+    if "train" not in splits:
+        held_out = {}
+    whole = len(splits.get("train", ()))
     for split, share in held_out.items():
         rows = max(1, round(whole * share))
         splits["train"], splits[split] = _hold_out(splits["train"], rows, seed)
