@@ -42,11 +42,12 @@ def push_folder(
     folder: Path,
     repo_id: str,
     *,
-    private: bool = True,
+    private: bool | None = True,
     message: str = MESSAGE,
     token: str | None = None,
     revision: str | None = None,
     delay: float = 1.0,
+    mend: str | None = None,
 ) -> PushResult:
     """Publishes a run, model or checkpoint folder as one commit, or none if all is there already.
 
@@ -60,10 +61,12 @@ def push_folder(
         folder: Holds ``config.json`` and whatever belongs to the model.
         repo_id: ``owner/name``, or ``name`` for the token's own account; made if it is missing.
         private: Whether a repository that is made now is private; one that exists stays as it is.
+            None: as its owner has set for new ones.
         message: Title of the commit.
         token: A token that may write; by default the one of ``hf auth login`` or ``HF_TOKEN``.
         revision: Branch, made from ``main`` if it is missing; ``main`` by default.
         delay: Seconds before the second try, doubled before every further one.
+        mend: The last sentence of an error; by default the command that pushes the folder again.
 
     Raises:
         ModelError: If the folder holds no model.
@@ -92,9 +95,9 @@ def push_folder(
         reason = _reason(error, repo_id)
         leaks = bool(secret) and secret in f"{reason} {error!r} {error.__cause__!r}"
         raise HubError(
-            f"{folder} was not pushed to {repo_id}: "
+            f"{folder if mend is None else 'the model'} was not pushed to {repo_id}: "
             f"{reason.replace(secret, '***') if leaks else reason}. "
-            f"The model is safe in {folder}; push it again with: {shlex.join(again)}"
+            + (mend or f"The model is safe in {folder}; push it again with: {shlex.join(again)}")
         ) from (None if leaks else error)
     page = f"{api.endpoint}/{full_id}"
     return PushResult(page if revision is None else f"{page}/tree/{quote(revision)}", commit)

@@ -7,7 +7,13 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.heads.by_task import HeadsByTask
@@ -60,6 +66,11 @@ class MultiTaskModel(PreTrainedModel):
         encoder: An encoder that is already loaded; else one is built from the configuration.
         task_types: Task types of your own, by their name in the configuration; a task whose type
             is neither this package's nor given here is left out with a warning.
+
+    Attributes:
+        tasks: The tasks, by name.
+        source: Where the model or its encoder was loaded from, and so its tokenizer can be; no
+            token is kept in it. None for one that was built from a configuration.
     """
 
     config_class = MultiTaskConfig
@@ -83,6 +94,7 @@ class MultiTaskModel(PreTrainedModel):
             {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
         )
         self._packed: PackedEncoder | None = None
+        self.source: Source | None = None
         self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -94,8 +106,10 @@ class MultiTaskModel(PreTrainedModel):
         With ``task_types={"my_module:MyTask": MyTask}`` also tasks of types of your own.
         """
         kwargs["use_safetensors"] = True
-        model: Self = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        return model
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model: Self = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info
+        model.source = Source(os.fspath(pretrained_model_name_or_path), kwargs.get("revision"))
+        return loaded  # type: ignore[no-any-return]
 
     @classmethod
     def from_encoder(
@@ -132,6 +146,7 @@ class MultiTaskModel(PreTrainedModel):
         if problem := padding_problem(shared):
             raise ModelError(f"encoder {source}: {problem}")
         model = cls(config, encoder=shared)
+        model.source = replace(source, token=None)
         for name, settings in tasks.items():
             model.add_task(name, settings)
         return model
@@ -168,6 +183,7 @@ class MultiTaskModel(PreTrainedModel):
             raise ModelError(f"model {source}: {problem}")
         config = MultiTaskConfig(encoder_config=taken.encoder.config, max_seq_length=max_length)
         model = cls(config, encoder=taken.encoder)
+        model.source = replace(source, token=None)
         model._put(taken.task, taken.head)
         model.train(False)
         return model
@@ -220,6 +236,46 @@ class MultiTaskModel(PreTrainedModel):
             if target is not None:
                 sums[name] = self.tasks[name].loss(logits[name], target.labels)
         return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        repo_id: str,
+        *,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        commit_message: str = "Upload model",
+        private: bool | None = None,
+        token: str | None = None,
+        revision: str | None = None,
+    ) -> str:
+        """Publish the model with its tokenizer and a card, so that ``pipeline(repo_id)`` loads it.
+
+        Args:
+            repo_id: ``owner/name``, or ``name`` for the token's own account; made if it is missing.
+            tokenizer: By default the one that lies where the model or its encoder was loaded from.
+            commit_message: Title of the commit.
+            private: Whether a repository that is made now is private; None: as its owner has set.
+            token: A token that may write; by default the one that is logged in.
+            revision: Branch, made from ``main`` if it is missing; ``main`` by default.
+
+        Returns:
+            The repository's page.
+
+        Raises:
+            ModelError: If no tokenizer is given and none can be found.
+            HubError: If the Hub refuses or stays out of reach.
+        """
+        from mtl_nlp.hub.publish_model import push_model  # which needs this module
+
+        pushed = push_model(
+            self,
+            repo_id,
+            tokenizer=tokenizer,
+            message=commit_message,
+            private=private,
+            token=token,
+            revision=revision,
+        )
+        return pushed.url
 
     def skip_padding(self) -> bool:
         """From now on compute no padding in training mode; False where that does not work or pay.
