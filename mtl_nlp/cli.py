@@ -217,7 +217,7 @@ def _train(args: argparse.Namespace) -> None:
         from mtl_nlp.reports import trained
         from mtl_nlp.tables import metrics_table
 
-        _print(metrics_table(run.metrics), *trained(run.path, recipe.hub.repo_id))
+        _print(metrics_table(run.metrics), *trained(run.path, recipe.hub))
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -299,7 +299,9 @@ def _export(args: argparse.Namespace) -> None:
 
 def _push(args: argparse.Namespace) -> None:
     from mtl_nlp.hub.publish import MESSAGE, push_folder
+    from mtl_nlp.hub.publish_model import refresh_card
 
+    refresh_card(Path(args.model), args.repo_id)
     pushed = push_folder(
         Path(args.model), args.repo_id, private=args.private, message=args.message or MESSAGE
     )

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtl_nlp.inference.files import PlacedRow, RowFile
-from mtl_nlp.recipe import Recipe
+from mtl_nlp.recipe import HubSpec, Recipe
 from mtl_nlp.words import overlap
 
 if TYPE_CHECKING:
@@ -52,12 +52,19 @@ def plan(report: Mapping[str, Any], recipe: Recipe) -> Iterator[RenderableType]:
         yield Text("\nno warnings", "green")
 
 
-def trained(folder: Path, repo_id: str | None) -> Iterator[RenderableType]:
-    """Where a trained model is and what to do with it."""
+def trained(folder: Path, hub: HubSpec) -> Iterator[RenderableType]:
+    """Where a trained model is and what to do with it.
+
+    Args:
+        folder: The run folder.
+        hub: The recipe's; where it has the run published, that was done.
+    """
     place = _shortest(folder)
     yield Text.assemble("\nmodel     ", (place, "bold"))
     yield Text(f'predict   mtl-nlp predict {place} "A text."')
-    yield Text(f"publish   mtl-nlp push {place} {repo_id or 'org/name'}")
+    if hub.repo_id is None or hub.push == "never":
+        private = " --private" if hub.private else ""
+        yield Text(f"publish   mtl-nlp push {place} {hub.repo_id or 'org/name'}{private}")
 
 
 def prediction(text: str, predictions: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -95,8 +95,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     folder = OutputFolder(Path(recipe.output))
     folder.check(recipe, resume=resume, overwrite=overwrite)
     if resume and (finished := folder.finished()):
-        if is_main_process() and not (folder.path / CARD).exists():  # killed just before its end
-            _publish(folder.path, recipe, TrainingProgress())
+        if is_main_process():  # killed, or refused by the Hub, just before its end
+            _publish(folder.path, recipe, TrainingProgress(), again=True)
         return finished
     accelerator = _accelerator(recipe)
     progress = TrainingProgress(None if accelerator.is_main_process else Console(quiet=True))
@@ -328,16 +328,26 @@ def _best_scores(
     }
 
 
-def _publish(folder: Path, recipe: Recipe, progress: TrainingProgress) -> None:
-    """Write the card, which never costs a run, and send the folder if the recipe says so."""
-    try:
-        problems = write_card(folder, overwrite=True).problems
-    except UserError as error:
-        problems = (str(error),)
-    for problem in problems:
-        progress.say(f"model card: {problem}")
-    if recipe.hub.repo_id and recipe.hub.push != "never":
-        pushed = push_folder(folder, recipe.hub.repo_id, private=recipe.hub.private)
+def _publish(
+    folder: Path, recipe: Recipe, progress: TrainingProgress, *, again: bool = False
+) -> None:
+    """Write the card, which never costs a run, and send the folder if the recipe says so.
+
+    If it is tried ``again``, only what was not done before.
+    """
+    if not again or not (folder / CARD).exists():
+        try:
+            problems = write_card(folder, overwrite=True).problems
+        except UserError as error:
+            problems = (str(error),)
+        for problem in problems:
+            progress.say(f"model card: {problem}")
+    done = folder / ".published"  # hidden, so that it is not sent
+    repo_id = recipe.hub.repo_id
+    told = done.read_text(encoding="utf-8").strip() if again and done.exists() else None
+    if repo_id and recipe.hub.push != "never" and told != repo_id:
+        pushed = push_folder(folder, repo_id, private=recipe.hub.private)
+        done.write_text(f"{repo_id}\n", encoding="utf-8")
         progress.say(f"published: {pushed.url}")
 
 

@@ -105,7 +105,7 @@ def test_a_finished_run_is_resumed_at_once(
     assert documents(capsys, "train", "recipe.yaml", "--resume") == [trained[1]]
     told = printed(capsys, "train", "recipe.yaml", "--resume")
     assert 'mtl-nlp predict run "A text."' in told
-    assert "mtl-nlp push run org/name" in told
+    assert "mtl-nlp push run org/name --private" in told
     assert "accuracy" in told
 
 
@@ -201,6 +201,10 @@ def test_push_and_card(
     assert pushed["url"].endswith("/team/tiny")
     assert len(pushed["commit"]) == 40
     assert printed(capsys, "push", str(model), "team/tiny") == f"published: {pushed['url']}\n"
+    assert b'pipeline("team/tiny")' in hub.files("team/tiny")["README.md"]
+    (model / "README.md").write_text("# My own words\n")
+    documents(capsys, "push", str(model), "team/tiny")
+    assert hub.files("team/tiny")["README.md"] == b"# My own words\n"
     (row,) = documents(capsys, "predict", "team/tiny", "good", "--tasks", "topic")
     assert row["predictions"]["topic"]["label"] in ("up", "down")
 

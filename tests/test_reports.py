@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from mtl_nlp.inference.files import RowFile
-from mtl_nlp.recipe import Recipe
+from mtl_nlp.recipe import HubSpec, Recipe
 from mtl_nlp.reports import describe_type, plan, prediction, reading, task_types, trained
 from mtl_nlp.tasks import TASK_TYPES
 
@@ -106,10 +106,13 @@ def test_a_prediction_is_shown_by_its_shape(predicted: Any, told: str) -> None:
 
 def test_a_run_tells_what_to_do_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = shown(trained(tmp_path / "my run", "org/x"), width=300)
+    told = shown(trained(tmp_path / "my run", HubSpec(repo_id="org/x", push="never")), width=300)
     assert "mtl-nlp predict 'my run' \"A text.\"" in told
-    assert "mtl-nlp push 'my run' org/x" in told
-    assert "/elsewhere/run" in shown(trained(Path("/elsewhere/run"), None))
+    assert "mtl-nlp push 'my run' org/x --private" in told
+    told = shown(trained(tmp_path / "run", HubSpec(private=False)), width=300)
+    assert told.rstrip().endswith("mtl-nlp push run org/name")
+    assert "mtl-nlp push" not in shown(trained(tmp_path / "run", HubSpec(repo_id="org/x")))
+    assert "/elsewhere/run" in shown(trained(Path("/elsewhere/run"), HubSpec()))
 
 
 @pytest.mark.parametrize("name", TASK_TYPES)

@@ -321,7 +321,15 @@ def test_a_push_that_fails_costs_no_run_and_says_how_to_push_again(
     assert told == (0 if push == "end" else len(checkpoints(tmp_path / "run" / "checkpoints")))
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == run.metrics
     assert content(tmp_path / "run").keys() >= content(run.path).keys() - {"log.jsonl"}
+    with pytest.raises(HubError, match="push it again with"):
+        train(published, resume=True)
+    monkeypatch.setenv("HF_TOKEN", WRITER)
     assert train(published, resume=True).metrics == run.metrics
+    assert "metrics.json" in hub.files("tester/model")
+    assert ".published" not in hub.files("tester/model")
+    hub.requests.clear()
+    assert train(published, resume=True).metrics == run.metrics
+    assert not hub.requests
 
 
 def test_a_script_takes_the_words_of_the_command_line(

@@ -61,26 +61,26 @@ def tasks(source: RunFolder) -> str:
 
 def usage(source: RunFolder, address: str) -> str:
     """Code that loads the model and predicts."""
-    found = known(lambda: source.tasks) or {}
-    # A task that was trained on lists of words reads plain text as well.
-    wanted = dict.fromkeys(["text", *(one for task in found.values() for one in task.inputs)])
-    example = {one: _SAMPLES[one] for one in wanted if one in _SAMPLES}
-    argument = example if len(example) > 1 else example["text"]
-    lines = [
-        "from mtl_nlp import pipeline",
-        "",
-        f"pipe = pipeline({_literal(address)})",
-        f"predictions = pipe({_literal(argument)})",
-        *(f"print(predictions[{_literal(name)}])" for name in found),
-    ]
+    lines = ["from mtl_nlp import pipeline", "", f"pipe = pipeline({_literal(address)})"]
+    for columns, names in _by_input(source).items():
+        example = {one: _SAMPLES[one] for one in columns}
+        argument = example if len(example) > 1 else example["text"]
+        lines.append(f"predictions = pipe({_literal(argument)})")
+        lines += [f"print(predictions[{_literal(name)}])" for name in names]
     return block("python", lines)
 
 
 def commands(source: RunFolder, address: str) -> str:
-    """The command that predicts."""
-    del source
-    command = ["mtl-nlp", "predict", address, "--input", "texts.txt", "--output", "out.jsonl"]
-    return block("bash", [shlex.join(command)])
+    """The command that predicts, for a file of each kind of input that the tasks have."""
+    parts = []
+    for columns in _by_input(source):
+        plain = columns == ("text",)
+        example = _literal({one: _SAMPLES[one] for one in columns})
+        told = "a text on each line" if plain else f"lines such as {code(example)}"
+        file, output = ("texts.txt", "out.jsonl") if plain else ("rows.jsonl", "answers.jsonl")
+        command = ["mtl-nlp", "predict", address, "--input", file, "--output", output]
+        parts += [f"For a file with {told}:", block("bash", [shlex.join(command)])]
+    return "\n\n".join(parts)
 
 
 def export(source: RunFolder, address: str) -> str:
@@ -180,6 +180,17 @@ def versions() -> str:
             continue
     listed = ", ".join(f"{name} {version}" for name, version in found.items())
     return f"Installed when this card was written: {text(listed)}."
+
+
+def _by_input(source: RunFolder) -> dict[tuple[str, ...], list[str]]:
+    """The tasks by the columns that a call must give for them to answer."""
+    found = known(lambda: source.tasks) or {}
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, task in found.items():
+        # A task that was trained on lists of words reads plain text as well.
+        extra = [one for one in task.inputs if one in _SAMPLES and one != "text"]
+        groups.setdefault(("text", *extra), []).append(name)
+    return groups or {("text",): []}
 
 
 def _kind(task: Task) -> str:

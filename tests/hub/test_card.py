@@ -190,13 +190,26 @@ def test_the_recipes_repository_is_named_where_it_will_be_pushed(
     assert f'pipeline("{named}")' in write_card(run).path.read_text()
 
 
-def test_a_task_on_pairs_is_called_with_a_pair(run: Path) -> None:
+@pytest.mark.parametrize("on_pairs", [(0,), (1,), (0, 1, 2)])
+def test_tasks_on_pairs_are_called_with_a_pair_and_the_others_without(
+    run: Path,
+    on_pairs: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     config = json.loads((run / "config.json").read_text())
-    config["tasks"][0]["inputs"] = ["text", "text_pair"]
+    for i in on_pairs:
+        config["tasks"][i]["inputs"] = ["text", "text_pair"]
     (run / "config.json").write_text(json.dumps(config))
-    (code,) = re.findall(r"```python\n(.*?)```", write_card(run).path.read_text(), re.DOTALL)
+    usage = section(write_card(run).path.read_text(), "How to use")
+    (code,) = re.findall(r"```python\n(.*?)```", usage, re.DOTALL)
     assert 'pipe({"text": "A text of your own.", "text_pair": "The text' in code
-    compile(code, "card", "exec")
+    monkeypatch.chdir(run.parents[2])
+    exec(compile(code, "card", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    commands = re.findall(r"mtl-nlp predict .*--input (\S+)", usage)
+    assert "rows.jsonl" in commands
+    assert ("texts.txt" in commands) == (len(on_pairs) < 3)
 
 
 def test_heads_that_are_not_stock_are_not_offered_for_export(run: Path) -> None:
