@@ -298,10 +298,13 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _push(args: argparse.Namespace) -> None:
+    from huggingface_hub import get_token
+
     from mtl_nlp.hub.publish import MESSAGE, push_folder
     from mtl_nlp.hub.publish_model import refresh_card
 
-    refresh_card(Path(args.model), args.repo_id)
+    if get_token() is not None:  # else the push is refused, and leaves nothing
+        refresh_card(Path(args.model), args.repo_id)
     pushed = push_folder(
         Path(args.model), args.repo_id, private=args.private, message=args.message or MESSAGE
     )
