@@ -20,6 +20,7 @@ from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe_mistakes import broken_references, differences, mistake, together
 
 Split = Literal["train", "validation", "test"]
+LongText = Literal["cut", "windows"]
 Name = Annotated[str, AfterValidator(values.name)]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=1)]
@@ -53,6 +54,7 @@ class DatasetSpec(_Spec):
     data_files: Annotated[dict[str, list[str]] | None, PlainValidator(values.data_files)] = None
     text: Text | None = None  # column: the text
     text_pair: Text | None = None  # column: the second text of a pair
+    choices: Text | None = None  # column: a list of texts to choose from
     tokens: Text | None = None  # column: a list of words, instead of text
     join: str = " "  # put between the words to make the string that is encoded
     splits: dict[Split, Annotated[str | float, PlainValidator(values.split_source)]] = {}
@@ -68,9 +70,17 @@ class DatasetSpec(_Spec):
             raise ValueError(f"has both `text: {self.text}` and `tokens: {self.tokens}`; keep one")
         if self.text_pair is not None and self.text is None:
             raise ValueError(f"`text_pair: {self.text_pair}` goes with `text`, not with `tokens`")
+        if self.choices is not None and (self.text is None or self.text_pair is not None):
+            raise ValueError(f"`choices: {self.choices}` goes with `text` alone")
         values.check_path(self.path, self.data_files)
         values.check_splits(self.path, self.splits, self.data_files or {})
         return self
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Its input columns, by what they are to us."""
+        given = {key: getattr(self, key) for key in ("text", "text_pair", "choices", "tokens")}
+        return {key: column for key, column in given.items() if column is not None}
 
 
 class TaskSpec(_Spec):
@@ -185,7 +195,8 @@ class Recipe(_Spec):
 
     encoder: Text  # Hub id, folder, or package:NAME (weights inside an installed package)
     max_length: Annotated[int, Field(strict=True, ge=3)] = 128  # tokens of one encoder row
-    long_text: Literal["cut"] = "cut"  # what becomes of a longer text
+    long_text: LongText = "cut"  # of a longer text: lose its end, or read it in windows
+    stride: Annotated[int, Field(strict=True, ge=0)] = 32  # tokens that windows share
     dropout: Fraction | None = None  # of encoder and heads; null: the encoder's own
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**32)] = 13  # of all that is random
     output: Text = "runs/recipe"  # run folder; a recipe read from a file: runs/<the file's stem>

@@ -278,6 +278,7 @@ def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
     check_vocabulary(model.encoder, prepared.encoder.tokenizer)
     joins = [spec.join for spec in recipe.datasets.values() if spec.tokens is not None]
     model.config.join = joins[0] if joins else model.config.join
+    model.config.long_text, model.config.stride = recipe.long_text, recipe.stride
     for task in prepared.tasks.values():
         model.set_head(task)
     return model

@@ -49,10 +49,16 @@ class Row:
     """What one row of a dataset gives the encoder: a text, perhaps paired with a second one.
 
     The words of the pair are numbered on from those of the text.
+
+    Attributes:
+        words: The text.
+        pair: The second text.
+        choices: Texts that the row lets one choose from.
     """
 
     words: Words
     pair: Words | None = None
+    choices: tuple[Words, ...] = ()
 
     def __len__(self) -> int:
         return len(self.words) + (len(self.pair) if self.pair else 0)

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features
 from datasets import List as ListFeature
 
 from mtl_nlp.errors import DataError, RecipeError
-from mtl_nlp.recipe import DatasetSpec, Recipe, TaskSpec
+from mtl_nlp.recipe import Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
 from mtl_nlp.tasks.base import Fields, Task, label_name, options_of
 from mtl_nlp.tasks.own import is_own, load_own_type
@@ -119,7 +119,7 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
                 **settings,
                 "weight": spec.weight,
                 "labels": labels,
-                "inputs": _inputs(recipe, spec, where),
+                "inputs": _inputs(recipe, spec, cls, where),
             },
             where=where,
             own={cls.type: cls},
@@ -225,8 +225,19 @@ def _labels(
     return (), {} if given is None else {"labels": given}
 
 
-def _inputs(recipe: Recipe, spec: TaskSpec, where: str) -> tuple[str, ...]:
-    kinds = {dataset: _input_columns(recipe.datasets[dataset]) for dataset in spec.datasets}
+def _inputs(recipe: Recipe, spec: TaskSpec, cls: type[Task], where: str) -> tuple[str, ...]:
+    """The input columns that a task reads of its datasets."""
+    kinds = {}
+    for dataset in spec.datasets:
+        given = recipe.datasets[dataset].inputs
+        fitting = [way for way in cls.takes if given.keys() >= set(way)]
+        if not fitting:
+            ways = ", or ".join(" and ".join(way) for way in cls.takes)
+            raise RecipeError(
+                f"{where}.dataset: a {cls.type} task reads {ways}, and the dataset {dataset!r} has"
+                f" {' and '.join(given)}"
+            )
+        kinds[dataset] = fitting[0]
     pairs = {dataset for dataset, kind in kinds.items() if "text_pair" in kind}
     if pairs and len(pairs) < len(kinds):
         raise RecipeError(
@@ -234,10 +245,6 @@ def _inputs(recipe: Recipe, spec: TaskSpec, where: str) -> tuple[str, ...]:
             " single ones; a task needs the same kind of input everywhere"
         )
     return next(iter(kinds.values()))
-
-
-def _input_columns(spec: DatasetSpec) -> tuple[str, ...]:
-    return tuple(key for key in ("text", "text_pair", "tokens") if getattr(spec, key) is not None)
 
 
 def _check_metrics(sources: Sequence[str], task: Task, where: str) -> None:

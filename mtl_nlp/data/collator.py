@@ -1,16 +1,18 @@
 """Rows of several datasets become one batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from mtl_nlp.data.prepare import LABELS
+from mtl_nlp.data.encoder_rows import EncoderRows
+from mtl_nlp.data.prepare import LABELS, prefix_of
 from mtl_nlp.model.batch import Batch, Targets
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.tasks.views import View
 
 
 @dataclass(frozen=True)
@@ -26,57 +28,93 @@ class Collator:
     pad_token_id: int
 
     def batch(self, tables: Sequence[pa.Table]) -> Batch:
-        """The rows of encoded tables, one table after the other, with their targets."""
-        names = [n for n in tables[0].column_names if n in ("input_ids", "words", "token_type_ids")]
-        columns = {
-            name: Ragged.concatenate(
-                [Ragged.from_arrow(table.column(name).combine_chunks()) for table in tables]
-            )
-            for name in names
+        """The rows of encoded tables with their targets, view after view, table after table."""
+        blocks: dict[tuple[View, int], EncoderRows] = {}
+        for view in dict.fromkeys(task.view for task in self.tasks.values()):
+            names = {LABELS + name for name, task in self.tasks.items() if task.view == view}
+            for number, table in enumerate(tables):
+                if not names.isdisjoint(table.column_names):
+                    blocks[view, number] = EncoderRows.from_arrow(table, prefix_of(view))
+        rows = EncoderRows.concatenate(list(blocks.values()))
+        batch = self._batch(rows)
+        first, texts = 0, {}
+        for key, block in blocks.items():
+            texts[key] = _texts(block, first)
+            first += len(block.windows.values)
+        width = batch.input_ids.shape[1] if batch.joined is None else batch.joined.shape[1]
+        return replace(batch, targets=self._targets(tables, texts, width))
+
+    def rows(self, rows: EncoderRows, tasks: Mapping[str, np.ndarray]) -> Batch:
+        """Dataset rows in one view, without labels; by task, which of them it speaks of, (n,)."""
+        texts = _texts(rows, 0)
+        targets = {
+            name: Targets(_numbers(texts.take(ours), self.tasks[name].view), None)
+            for name, ours in tasks.items()
         }
-        seq_len = int(columns["input_ids"].lengths.max())
-        return self._batch(columns, seq_len, self._targets(tables, seq_len))
+        return replace(self._batch(rows), targets=targets)
 
-    def rows(self, columns: Mapping[str, Ragged]) -> Batch:
-        """Encoded rows without targets."""
-        return self._batch(columns, int(columns["input_ids"].lengths.max()), {})
-
-    def _batch(
-        self, columns: Mapping[str, Ragged], seq_len: int, targets: dict[str, Targets]
-    ) -> Batch:
-        lengths = columns["input_ids"].lengths
+    def _batch(self, rows: EncoderRows) -> Batch:
+        lengths, columns = rows.lengths, rows.columns
+        seq_len = int(lengths.max())
         segments = columns.get("token_type_ids")
+        real = np.arange(seq_len) < lengths[:, None]
         return Batch(
             input_ids=torch.from_numpy(columns["input_ids"].pad(seq_len, self.pad_token_id)),
-            attention_mask=torch.from_numpy(
-                (np.arange(seq_len) < lengths[:, None]).astype(np.int64)
-            ),
+            attention_mask=torch.from_numpy(real.astype(np.int64)),
             words=torch.from_numpy(columns["words"].pad(seq_len, -1)),
-            sources=torch.arange(len(lengths)),
+            sources=torch.from_numpy(rows.sources),
             token_type_ids=None if segments is None else torch.from_numpy(segments.pad(seq_len, 0)),
-            targets=targets,
+            joined=torch.from_numpy(_joined(rows, real)) if rows.windowed else None,
         )
 
-    def _targets(self, tables: Sequence[pa.Table], seq_len: int) -> dict[str, Targets]:
+    def _targets(
+        self, tables: Sequence[pa.Table], texts: Mapping[tuple[View, int], Ragged], width: int
+    ) -> dict[str, Targets]:
         targets = {}
         for name, task in self.tasks.items():
-            rows, labels, first = [], [], 0
-            for table in tables:
+            rows, labels = [], []
+            for number, table in enumerate(tables):
                 if LABELS + name in table.column_names:
                     column = table.column(LABELS + name).combine_chunks()
-                    known = np.asarray(column.is_valid())
-                    rows.append(np.flatnonzero(known) + first)
-                    if known.any():
-                        labels.append(task.collate(_values(column.drop_null()), seq_len))
-                first += len(table)
+                    known = np.flatnonzero(column.is_valid())
+                    if len(known):
+                        rows.append(texts[task.view, number].take(known))
+                        labels.append(_values(column.drop_null()))
             if labels:
                 targets[name] = Targets(
-                    torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(labels))
+                    _numbers(Ragged.concatenate(rows), task.view),
+                    torch.from_numpy(task.collate(_together(labels), width)),
                 )
         return targets
+
+
+def _texts(rows: EncoderRows, first: int) -> Ragged:
+    """The numbers of the texts of each dataset row, from the first on."""
+    return Ragged(np.arange(first, first + len(rows.windows.values)), rows.windows.lengths)
+
+
+def _numbers(texts: Ragged, view: View) -> torch.Tensor:
+    """The texts of dataset rows, (n,), or (n, texts) where a row may be many; -1 = none."""
+    if not view.many:
+        return torch.from_numpy(texts.values)
+    return torch.from_numpy(texts.pad(int(texts.lengths.max(initial=0)), -1))
+
+
+def _joined(rows: EncoderRows, real: np.ndarray) -> np.ndarray:
+    """Where the joined sub-words of each text stand in the padded rows, (texts, …), -1 = none."""
+    places, numbers = rows.joined()
+    padded = np.flatnonzero(real)[places]
+    return Ragged(padded, numbers).pad(int(numbers.max()), -1)
 
 
 def _values(column: pa.Array) -> np.ndarray | Ragged:
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         return Ragged.from_arrow(column)
     return np.asarray(column.to_numpy(zero_copy_only=False))
+
+
+def _together(parts: Sequence[np.ndarray | Ragged]) -> np.ndarray | Ragged:
+    """The labels of several tables."""
+    ragged = [part for part in parts if isinstance(part, Ragged)]
+    numbers = [part for part in parts if not isinstance(part, Ragged)]
+    return Ragged.concatenate(ragged) if ragged else np.concatenate(numbers)

@@ -71,7 +71,7 @@ def examine(
     for name, task in tasks.items():
         own = [b for b in bindings if b.task == name]
         labels = _Labels.of_task(task, [readings[b.dataset] for b in own])
-        truncated = _truncated(name, {b.dataset: train[b.dataset] for b in own})
+        truncated = _truncated(task, [train[b.dataset] for b in own])
         described[name] = {
             "type": task.type,
             "labels": labels.counts,
@@ -88,7 +88,7 @@ def examine(
         warnings += _idle_map(own, splits)
         warnings += [w for b in own for w in _conflicts(b, readings[b.dataset]["train"])]
         if truncated.mean() > _CUT_ENOUGH:
-            whole = [read[b.dataset]["train"].labelled_lengths(name, train[b.dataset]) for b in own]
+            whole = [read[b.dataset]["train"].labelled_lengths(task, train[b.dataset]) for b in own]
             warnings.append(_cut(name, truncated, np.concatenate(whole), encoder))
     warnings += _leaks(readings, bindings)
     rows = {d: {"rows": {s: len(table) for s, table in splits[d].items()}} for d in splits}
@@ -164,7 +164,8 @@ class _Split:
         names = [binding.task for binding in self.bindings]
         reading = _Reading([], {name: [] for name in names}, {name: Counter() for name in names})
         for number, (record, row) in enumerate(self.rows()):
-            reading.inputs.append(hash((row.words.text, row.pair and row.pair.text)))
+            texts = (row.words, row.pair, *row.choices)
+            reading.inputs.append(hash(tuple(words and words.text for words in texts)))
             place = f"{self.place}, row {number}"
             for binding in self.bindings:
                 task = tasks[binding.task]
@@ -175,14 +176,14 @@ class _Split:
                     reading.counts[task.name].update(task.occurrences(value))
         return reading
 
-    def labelled_lengths(self, task: str, encoded: EncodedSplit) -> np.ndarray:
+    def labelled_lengths(self, task: Task, encoded: EncodedSplit) -> np.ndarray:
         """Sub-words of each row that a task has labels of when nothing is cut, (n,)."""
-        lengths: np.ndarray = encoded.lengths.copy()
-        cut = np.flatnonzero(encoded.truncated)
+        lengths: np.ndarray = encoded.lengths_in(task.view).copy()
+        cut = np.flatnonzero(encoded.truncated(task.view))
         if len(cut):
             rows = [row for _, row in replace(self, table=self.table.select(cut)).rows()]
-            lengths[cut] = self.encoder.full_lengths(rows)
-        labelled: np.ndarray = lengths[encoded.labelled[task]]
+            lengths[cut] = self.encoder.full_lengths(rows, task.view)
+        labelled: np.ndarray = lengths[encoded.labelled[task.name]]
         return labelled
 
 
@@ -264,9 +265,11 @@ class _Labels:
         ]
 
 
-def _truncated(task: str, train: Mapping[str, EncodedSplit]) -> np.ndarray:
+def _truncated(task: Task, train: Sequence[EncodedSplit]) -> np.ndarray:
     """Whether each training row of a task was cut."""
-    return np.concatenate([split.truncated[split.labelled[task]] for split in train.values()])
+    return np.concatenate(
+        [split.truncated(task.view)[split.labelled[task.name]] for split in train]
+    )
 
 
 def _cut(task: str, truncated: np.ndarray, lengths: np.ndarray, encoder: RowEncoder) -> str:

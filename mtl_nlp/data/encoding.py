@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -11,36 +11,70 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from mtl_nlp.errors import ModelError
+from mtl_nlp.data.encoder_rows import EncoderRows
+from mtl_nlp.data.windows import own_words
+from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.recipe import DatasetSpec
+from mtl_nlp.recipe import DatasetSpec, LongText
 from mtl_nlp.tasks.base import Encoding
-from mtl_nlp.words import WORD_PATTERN, Row, join_words, split_words, token_words
+from mtl_nlp.tasks.views import PLAIN, View
+from mtl_nlp.vocabulary import Vocabulary
+from mtl_nlp.words import WORD_PATTERN, Row, Words, join_words, split_words, token_words
+
+_TRUNCATION: dict[str, bool | str] = {
+    "cut": True,
+    "cut pair": True,
+    "windows": True,
+    "windows of first": "only_first",
+    "windows of pair": "only_second",
+}
+"""What the tokenizer shortens, by the way that a text is read."""
+_NO_LIMIT = 10**9
+_BARE: dict[str, Any] = {"add_special_tokens": False, "return_attention_mask": False}
 
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Rows as the encoder reads them.
+    """Dataset rows as the encoder reads them in one view.
 
     Attributes:
         rows: The strings.
-        columns: ``input_ids``, ``words`` and, where the encoder has them, ``token_type_ids``.
-        truncated: Whether a row was too long and lost its end, (n,).
+        encoder_rows: Their sub-words.
+        truncated: Whether a row was too long and lost a part, (n,).
+        vocabulary: What the sub-words are.
     """
 
     rows: Sequence[Row]
-    columns: Mapping[str, Ragged]
+    encoder_rows: EncoderRows
     truncated: np.ndarray
+    vocabulary: Vocabulary
+
+    @property
+    def columns(self) -> Mapping[str, Ragged]:
+        """What the encoder rows hold, by name."""
+        return self.encoder_rows.columns
 
     @property
     def lengths(self) -> np.ndarray:
-        """Sub-words of each row, (n,)."""
-        return self.columns["input_ids"].lengths
+        """Sub-words of the longest encoder row of each row, (n,)."""
+        return self.encoder_rows.longest
 
     def encodings(self) -> list[Encoding]:
         """Each row with the words of its sub-words."""
-        lists = self.columns["words"].lists()
-        return [Encoding(row, words) for row, words in zip(self.rows, lists, strict=True)]
+        lists = self.encoder_rows.token_words().lists()
+        return [
+            Encoding(row, words, self.vocabulary)
+            for row, words in zip(self.rows, lists, strict=True)
+        ]
+
+    def take(self, rows: np.ndarray) -> "EncodedRows":
+        """These rows."""
+        return replace(
+            self,
+            rows=[self.rows[i] for i in rows],
+            encoder_rows=self.encoder_rows.take(rows),
+            truncated=self.truncated[rows],
+        )
 
 
 @dataclass(frozen=True)
@@ -49,15 +83,20 @@ class RowEncoder:
 
     Attributes:
         tokenizer: The encoder's, of the fast kind.
-        max_length: Sub-words of one encoder row; what lies beyond is cut.
+        max_length: Sub-words of one encoder row.
         word_pattern: Words of raw text.
         join: What stands between words that come as a list.
+        long_text: What becomes of a text that is longer: ``cut`` loses its end, ``windows`` makes
+            several encoder rows of it.
+        stride: Sub-words that a window shares with the one before it.
     """
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int = 128
     word_pattern: str = WORD_PATTERN
     join: str = " "
+    long_text: LongText = "cut"
+    stride: int = 32
 
     def __post_init__(self) -> None:
         if not self.tokenizer.is_fast:
@@ -65,9 +104,15 @@ class RowEncoder:
                 f"the tokenizer {type(self.tokenizer).__name__} gives no character offsets;"
                 " use an encoder with a tokenizer.json"
             )
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
+        if self.long_text == "windows" and self.stride >= room:
+            raise RecipeError(
+                f"stride: {self.stride} sub-words of overlap leave no room for new ones in a window"
+                f" of max_length {self.max_length}; use at most {max(room - 1, 0)}"
+            )
 
     def row(self, record: Mapping[str, Any]) -> Row:
-        """The row of a record with ``text``, perhaps ``text_pair``, or ``tokens``.
+        """The row of a record with ``text``, perhaps ``text_pair`` or ``choices``, or ``tokens``.
 
         Raises:
             ValueError: If a value is missing, empty or of another kind.
@@ -76,51 +121,112 @@ class RowEncoder:
             return Row(join_words(_checked_tokens(record["tokens"]), self.join))
         if "tokens" in record:
             raise ValueError("column tokens: expected a list of words, found null")
-        words = split_words(_checked_text(record, "text"), self.word_pattern)
+        words = self._words(_checked_text(record, "text"))
+        if "choices" in record:
+            return Row(words, choices=tuple(map(self._words, _checked_choices(record["choices"]))))
         if "text_pair" not in record:
             return Row(words)
-        return Row(words, split_words(_checked_text(record, "text_pair"), self.word_pattern))
+        return Row(words, self._words(_checked_text(record, "text_pair")))
 
-    def encode(self, rows: Sequence[Row]) -> EncodedRows:
-        """Sub-words of rows, cut at `max_length`."""
-        texts = [row.words.text for row in rows]
-        pairs = [row.pair.text for row in rows if row.pair is not None]
-        if pairs and len(pairs) < len(rows):
-            raise ValueError("either all rows are pairs of texts or none is")
-        if not rows:
+    def encode(self, rows: Sequence[Row], view: View = PLAIN) -> EncodedRows:
+        """Sub-words of rows, seen in one way."""
+        by_row = [view.texts(row) for row in rows]
+        texts = list(chain.from_iterable(by_row))
+        numbers = np.array([len(one) for one in by_row], dtype=np.int64)
+        parts, found = [], []
+        for way, ours in self._ways(texts):
+            part, cut = self._encode([texts[i] for i in ours], way)
+            parts.append(part)
+            found.append((ours, cut))
+        vocabulary = Vocabulary(self.tokenizer)
+        if not parts:
+            empty = Ragged.from_lists([])
             return EncodedRows(
-                rows, self._columns({}, Ragged.from_lists([])), np.zeros(0, dtype=bool)
+                rows, EncoderRows(self._columns({}, empty), empty), np.zeros(0, bool), vocabulary
             )
+        back = np.argsort(np.concatenate([ours for ours, _ in found]))
+        together = EncoderRows.concatenate(parts).take(back)  # one text is one dataset row here
+        truncated = np.concatenate([cut for _, cut in found])[back]
+        of_rows = np.repeat(np.arange(len(rows)), numbers)
+        return EncodedRows(
+            rows,
+            EncoderRows(together.columns, Ragged(together.windows.values, numbers)),
+            np.bincount(of_rows[truncated], minlength=len(rows)) > 0,
+            vocabulary,
+        )
+
+    def full_lengths(self, rows: Sequence[Row], view: View = PLAIN) -> np.ndarray:
+        """Sub-words that the longest text of each row has when nothing is cut, (n,)."""
+        whole = replace(self, max_length=_NO_LIMIT, long_text="cut")
+        return whole.encode(rows, view).lengths
+
+    def _words(self, text: str) -> Words:
+        return split_words(text, self.word_pattern)
+
+    def _ways(self, texts: Sequence[Row]) -> Iterator[tuple[str, np.ndarray]]:
+        """Texts that the tokenizer takes in one call, (n,) numbers, and how."""
+        pairs = np.array([text.pair is not None for text in texts], dtype=bool)
+        if self.long_text == "cut":
+            ways = np.where(pairs, "cut pair", "cut")
+        else:
+            ways = np.full(len(texts), "windows", dtype="<U15")
+            ways[pairs] = self._ways_of_pairs([text for text in texts if text.pair is not None])
+        for way in dict.fromkeys(ways.tolist()):
+            yield way, np.flatnonzero(ways == way)
+
+    def _ways_of_pairs(self, pairs: Sequence[Row]) -> np.ndarray:
+        """The longer text of a pair slides past the other, unless that leaves it no room."""
+        if not pairs:
+            return np.zeros(0, dtype="<U15")
+        first, second = (
+            np.array([len(ids) for ids in self.tokenizer(one, **_BARE)["input_ids"]])
+            for one in (
+                [pair.words.text for pair in pairs],
+                [pair.pair.text for pair in pairs if pair.pair is not None],
+            )
+        )
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
+        fits = np.minimum(first, second) + self.stride < room
+        longer = np.where(first > second, "windows of first", "windows of pair")
+        return np.where(fits, longer, "cut pair")
+
+    def _encode(self, texts: Sequence[Row], way: str) -> tuple[EncoderRows, np.ndarray]:
+        """Encoder rows of texts of one kind, and which of these were cut."""
+        slides = way.startswith("windows")
+        paired = way not in ("cut", "windows")
         encoded = self.tokenizer(
-            texts,
-            pairs or None,
-            truncation=True,
+            [text.words.text for text in texts],
+            [text.pair.text for text in texts if text.pair is not None] if paired else None,
+            truncation=_TRUNCATION[way],
             max_length=self.max_length,
+            stride=self.stride if slides else 0,
+            return_overflowing_tokens=slides,
             return_offsets_mapping=True,
             return_attention_mask=False,
         )
         lengths = np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
         flat = chain.from_iterable(chain.from_iterable(encoded["offset_mapping"]))
         offsets = np.fromiter(flat, dtype=np.int64, count=2 * lengths.sum()).reshape(-1, 2)
-        if pairs:
-            parts = chain.from_iterable(encoded.sequence_ids(i) for i in range(len(rows)))
+        if paired or slides:
+            parts = chain.from_iterable(map(encoded.sequence_ids, range(len(lengths))))
             segments = np.array([-1 if part is None else part for part in parts])
         else:  # special tokens need no telling apart: they have no characters
             segments = np.zeros(lengths.sum(), dtype=np.int64)
-        words = Ragged(token_words(offsets, segments, lengths, rows), lengths)
-        truncated = np.array([bool(one.overflowing) for one in encoded.encodings or ()])
-        return EncodedRows(rows, self._columns(encoded, words), truncated)
-
-    def full_lengths(self, rows: Sequence[Row]) -> np.ndarray:
-        """Sub-words that rows have when nothing is cut, (n,)."""
-        encoded = self.tokenizer(
-            [row.words.text for row in rows],
-            [row.pair.text for row in rows if row.pair is not None] or None,
-            truncation=False,
-            return_attention_mask=False,
-            verbose=False,
+        sources = np.array(encoded["overflow_to_sample_mapping"]) if slides else None
+        windows = (
+            np.ones(len(texts), dtype=np.int64)
+            if sources is None
+            else np.bincount(sources, minlength=len(texts))
         )
-        return np.array([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
+        strings = texts if sources is None else [texts[i] for i in sources]
+        words = token_words(offsets, segments, lengths, strings)
+        if slides:
+            words = own_words(words, segments, lengths, windows)
+            truncated = np.zeros(len(texts), dtype=bool)
+        else:
+            truncated = np.array([bool(one.overflowing) for one in encoded.encodings or ()])
+        columns = self._columns(encoded, Ragged(words, lengths))
+        return EncoderRows(columns, Ragged(windows, np.ones(len(texts), np.int64))), truncated
 
     @cached_property
     def fingerprint(self) -> str:
@@ -129,6 +235,7 @@ class RowEncoder:
         backend["truncation"] = backend["padding"] = None  # left there by the last call
         settings = [self.tokenizer.truncation_side, *self.tokenizer.model_input_names]
         content = [backend, settings, self.max_length, self.word_pattern, self.join]
+        content += [self.long_text, self.stride]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def _columns(self, encoded: Mapping[str, Any], words: Ragged) -> dict[str, Ragged]:
@@ -141,8 +248,7 @@ class RowEncoder:
 
 def input_record(record: Mapping[str, Any], spec: DatasetSpec) -> dict[str, Any]:
     """A dataset's record with its input columns under our names."""
-    names = {"text": spec.text, "text_pair": spec.text_pair, "tokens": spec.tokens}
-    return {ours: record[theirs] for ours, theirs in names.items() if theirs is not None}
+    return {ours: record[theirs] for ours, theirs in spec.inputs.items()}
 
 
 def _checked_text(record: Mapping[str, Any], column: str) -> str:
@@ -159,4 +265,14 @@ def _checked_tokens(value: Any) -> list[str]:
         raise ValueError(f"column tokens: expected a list of words, found {value!r:.80}")
     if not any(token.strip() for token in value):
         raise ValueError("column tokens: expected words, found none")
+    return value
+
+
+def _checked_choices(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(choice, str) for choice in value):
+        raise ValueError(f"column choices: expected a list of texts, found {value!r:.80}")
+    if len(value) < 2:
+        raise ValueError(f"column choices: expected at least two texts, found {len(value)}")
+    if blank := [number for number, choice in enumerate(value) if not choice.strip()]:
+        raise ValueError(f"column choices: expected texts, found an empty one at {blank[0]}")
     return value

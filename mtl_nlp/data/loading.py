@@ -134,9 +134,8 @@ def _sample(dataset: Dataset, rows: int, seed: int) -> Dataset:
 def _check_columns(name: str, spec: DatasetSpec, split: str, dataset: Dataset) -> None:
     if not len(dataset):
         raise DataError(f"dataset {name!r}, split {split}: expected rows, found none")
-    for key in ("text", "text_pair", "tokens"):
-        column = getattr(spec, key)
-        if column is not None and column not in dataset.column_names:
+    for key, column in spec.inputs.items():
+        if column not in dataset.column_names:
             raise DataError(
                 f"dataset {name!r}, split {split}: no column {column!r} (for {key});"
                 f" it has {', '.join(dataset.column_names)}"

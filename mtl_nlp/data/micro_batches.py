@@ -14,6 +14,7 @@ def micro_batches(
     most_rows: int,
     *,
     forward_cost: int,
+    encoder_rows: Mapping[str, Ints] | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[dict[str, Ints]]:
@@ -25,8 +26,9 @@ def micro_batches(
     Args:
         plan: The step.
         lengths: Dataset name -> tokens of each of its rows, as the mixture was given.
-        most_rows: The most rows of a piece.
+        most_rows: The most encoder rows of a piece; a row that has more is a piece by itself.
         forward_cost: Tokens that could be computed in the time that one more forward costs.
+        encoder_rows: Dataset name -> encoder rows of each of its rows; one by default.
         rank: From 0.
         world_size: Number of ranks.
 
@@ -35,6 +37,11 @@ def micro_batches(
     """
     rows = np.concatenate(list(plan.rows.values()))
     tokens = np.concatenate([lengths[name][rows] for name, rows in plan.rows.items()])
+    counts = (
+        np.ones(len(rows), dtype=np.int64)
+        if encoder_rows is None
+        else np.concatenate([encoder_rows[name][rows] for name, rows in plan.rows.items()])
+    )
     dataset = np.repeat(np.arange(len(plan.rows)), list(plan.counts.values()))
     mine = np.lexsort((tokens, dataset))[rank::world_size]
     mine = mine[np.argsort(tokens[mine], kind="stable")]
@@ -44,6 +51,8 @@ def micro_batches(
             for number, name in enumerate(plan.rows)
             if (dataset[piece] == number).any()
         }
-        for piece in np.split(mine, cheapest_cuts(tokens[mine], most_rows, forward_cost))
+        for piece in np.split(
+            mine, cheapest_cuts(tokens[mine], most_rows, forward_cost, counts[mine])
+        )
         if len(piece)
     ]

@@ -14,15 +14,19 @@ import pyarrow as pa
 from datasets import Dataset, Features
 
 from mtl_nlp.data.binding import Binding
+from mtl_nlp.data.encoder_rows import SIZES
 from mtl_nlp.data.encoding import RowEncoder, input_record
 from mtl_nlp.errors import DataError
+from mtl_nlp.ragged import Ragged
 from mtl_nlp.recipe import DatasetSpec
 from mtl_nlp.tasks import saved_form
 from mtl_nlp.tasks.base import Encoding, Task
+from mtl_nlp.tasks.views import View
 from mtl_nlp.words import Row
 
 LABELS = "labels:"
 """What the name of a column with a task's encoded labels begins with."""
+_TRUNCATED = "truncated"
 
 _ROWS_PER_PROCESS = 50_000
 _MOST_ROWS_AT_ONCE = 1000
@@ -44,14 +48,16 @@ class _Rows:
             dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
         ]
         rows = read_rows(self.encoder, self.spec, records, self.place, indices)
-        encoded = self.encoder.encode(rows)
-        columns = {name: ragged.to_arrow() for name, ragged in encoded.columns.items()}
-        columns["length"] = pa.array(encoded.lengths)
-        columns["truncated"] = pa.array(encoded.truncated)
-        encodings = encoded.encodings()
-        for task, binding in zip(self.tasks, self.bindings, strict=True):
-            labels = self._labels(task, binding, records, encodings, indices)
-            columns[LABELS + task.name] = pa.array(labels)
+        columns: dict[str, pa.Array] = {}
+        for view in dict.fromkeys(task.view for task in self.tasks):
+            encoded = self.encoder.encode(rows, view)
+            columns |= encoded.encoder_rows.to_arrow(prefix_of(view))
+            columns[prefix_of(view) + _TRUNCATED] = pa.array(encoded.truncated)
+            encodings = encoded.encodings()
+            for task, binding in zip(self.tasks, self.bindings, strict=True):
+                if task.view == view:
+                    labels = self._labels(task, binding, records, encodings, indices)
+                    columns[LABELS + task.name] = pa.array(labels)
         return pa.table(columns)
 
     def fingerprint(self, records: str) -> str:
@@ -102,15 +108,17 @@ class EncodedSplit:
     """The encoded rows of one dataset's split, memory-mapped where ``datasets`` caches them.
 
     Attributes:
-        lengths: Sub-words of each row, (n,).
-        truncated: Whether the row lost its end, (n,).
+        lengths: Sub-words of the longest encoder row of each row, over all views, (n,).
+        encoder_rows: How many of these each row has, over all views, (n,).
         labelled: By task, whether the row has its label, (n,).
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Dataset, views: Sequence[View]) -> None:
         self._table = dataset.with_format("arrow")
-        self.lengths = self._numbers("length")
-        self.truncated = self._numbers("truncated").astype(bool)
+        sizes = [self._sizes(view) for view in views]
+        self._lengths = {view: _longest(one) for view, one in zip(views, sizes, strict=True)}
+        self.lengths: np.ndarray = np.maximum.reduce(list(self._lengths.values()))
+        self.encoder_rows: np.ndarray = np.sum([one.lengths for one in sizes], axis=0)
         tasks = [name for name in dataset.column_names if name.startswith(LABELS)]
         self.labelled: dict[str, np.ndarray] = {
             name.removeprefix(LABELS): np.asarray(self._column(name).is_valid()) for name in tasks
@@ -124,11 +132,29 @@ class EncodedSplit:
         table: pa.Table = self._table[rows]
         return table
 
+    def truncated(self, view: View) -> np.ndarray:
+        """Whether each row lost a part in this view, (n,)."""
+        column = self._column(prefix_of(view) + _TRUNCATED)
+        return np.asarray(column.to_numpy()).astype(bool)
+
+    def lengths_in(self, view: View) -> np.ndarray:
+        """Sub-words of the longest encoder row of each row in this view, (n,)."""
+        return self._lengths[view]
+
     def _column(self, name: str) -> pa.ChunkedArray:
         return self._table.select_columns([name])[:].column(name)
 
-    def _numbers(self, name: str) -> np.ndarray:
-        return np.asarray(self._column(name).to_numpy())
+    def _sizes(self, view: View) -> Ragged:
+        return Ragged.from_arrow(self._column(prefix_of(view) + SIZES).combine_chunks())
+
+
+def _longest(sizes: Ragged) -> np.ndarray:
+    return np.asarray(np.maximum.reduceat(sizes.values, sizes.starts))
+
+
+def prefix_of(view: View) -> str:
+    """What the names of the columns begin with that hold the encoder rows of a view."""
+    return f"{view!r}:"
 
 
 def prepare_split(
@@ -167,14 +193,13 @@ def prepare_split(
         num_proc=processes if processes > 1 else None,
         desc=f"encoding {place}",
     )
-    return EncodedSplit(encoded)
+    return EncodedSplit(encoded, list(dict.fromkeys(task.view for task in tasks)))
 
 
 def used_columns(spec: DatasetSpec, bindings: Sequence[Binding]) -> list[str]:
     """The input and label columns of a dataset."""
     used = [column for binding in bindings for column in binding.columns.values()]
-    used += [column for column in (spec.text, spec.text_pair, spec.tokens) if column is not None]
-    return list(dict.fromkeys(used))
+    return list(dict.fromkeys([*used, *spec.inputs.values()]))
 
 
 def _features(dataset: Dataset, rows: _Rows) -> Features:

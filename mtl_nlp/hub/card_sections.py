@@ -127,7 +127,7 @@ def data(source: RunFolder) -> str:
     rows = []
     for name, spec in recipe.datasets.items():
         served = [code(task) for task, one in recipe.tasks.items() if name in one.datasets]
-        columns = [code(one) for one in (spec.text, spec.text_pair, spec.tokens) if one]
+        columns = [code(one) for one in spec.inputs.values()]
         row = [code(name), _origin(spec), ", ".join(columns), ", ".join(served)]
         rows.append([*row, *([_drawn(training.rows, name)] if training else [])])
     drawn = ["Rows drawn in training"] if training else []

@@ -59,8 +59,8 @@ class MultiTaskPipeline:
         """The predictions by task, as the transformers pipelines shape them.
 
         Args:
-            inputs: A text, a record with ``text`` [and ``text_pair``] or ``tokens``, or a list of
-                either.
+            inputs: A text, a record with ``text`` [and ``text_pair`` or ``choices``] or ``tokens``,
+                or a list of either.
             tasks: The tasks wanted; by default all whose input is given.
 
         Returns:
@@ -103,8 +103,14 @@ def pipeline(
     loaded = load_model(model, revision=revision, token=token, task_types=task_types)
     tokenizer = load_tokenizer(model, revision=revision, token=token)
     check_vocabulary(loaded.encoder, tokenizer)
+    config = loaded.config
     encoder = RowEncoder(
-        tokenizer, loaded.config.max_seq_length, loaded.config.word_pattern, loaded.config.join
+        tokenizer,
+        config.max_seq_length,
+        config.word_pattern,
+        config.join,
+        config.long_text,
+        config.stride,
     )
     loaded.to(device or _best_device())  # type: ignore[arg-type]  # its decorator loses the method
     return MultiTaskPipeline(loaded.train(False), encoder, batch_size=batch_size)

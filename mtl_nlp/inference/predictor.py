@@ -12,9 +12,10 @@ from mtl_nlp.data.encoding import EncodedRows, RowEncoder
 from mtl_nlp.errors import DataError, UserError
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.base import Decoded, Task
+from mtl_nlp.tasks.views import View
 from mtl_nlp.words import Row
 
-INPUTS = ("text", "text_pair", "tokens")
+INPUTS = ("text", "text_pair", "choices", "tokens")
 """The input columns a record may have."""
 
 
@@ -25,26 +26,34 @@ class Predictor:
     Attributes:
         model: In evaluation mode while it predicts; its mode is restored.
         encoder: Makes sub-words of rows.
-        batch_size: Encoder rows in one forward.
+        batch_size: The most encoder rows in one forward, unless a single row has more.
     """
 
     model: MultiTaskModel
     encoder: RowEncoder
     batch_size: int = 32
 
-    def decode(self, encoded: EncodedRows, tasks: Sequence[str]) -> dict[str, list[Decoded]]:
-        """Predictions of each task for all rows, in their order."""
-        decoded: dict[str, list[Decoded | None]] = {
-            name: [None] * len(encoded.rows) for name in tasks
+    def decode(
+        self, encoded: Mapping[View, EncodedRows], wanted: Mapping[str, np.ndarray]
+    ) -> dict[str, list[Decoded]]:
+        """Predictions of each task for the rows wanted of it, in their order.
+
+        Args:
+            encoded: Rows in each view that the tasks have of them.
+            wanted: By task, numbers of rows, (n,).
+        """
+        tasks = self.model.tasks
+        decoded: dict[str, dict[int, Decoded]] = {name: {} for name in wanted}
+        encodings = {view: rows.encodings() for view, rows in encoded.items()}
+        for batch in self.logits(encoded, wanted):
+            for name, (rows, logits) in batch.items():
+                of_view = encodings[tasks[name].view]
+                part = tasks[name].decode(logits, [of_view[i] for i in rows])
+                decoded[name].update(zip(rows.tolist(), part, strict=True))
+        return {
+            name: [decoded[name][number] for number in rows.tolist()]
+            for name, rows in wanted.items()
         }
-        if tasks:
-            encodings = encoded.encodings()
-            for rows, logits in self.logits(encoded, tasks):
-                for name in tasks:
-                    part = self.model.tasks[name].decode(logits[name], [encodings[i] for i in rows])
-                    for i, one in zip(rows, part, strict=True):
-                        decoded[name][i] = one
-        return {name: [one for one in rows if one is not None] for name, rows in decoded.items()}
 
     def predict(
         self,
@@ -56,7 +65,7 @@ class Predictor:
         """What users see for records with the input columns of the recipe format.
 
         Args:
-            records: Each with ``text``, perhaps ``text_pair``, or ``tokens``.
+            records: Each with ``text``, perhaps ``text_pair`` or ``choices``, or ``tokens``.
             tasks: The tasks wanted; by default all that a record has the input of.
             places: How errors name each record; by default ``row 0`` and so on.
 
@@ -67,24 +76,27 @@ class Predictor:
             UserError: If a named task is not the model's.
             DataError: If a record has no input, or not that of a named task; it names the record.
         """
-        check_task_names(self.model.tasks, tasks)
+        ours = self.model.tasks
+        check_task_names(ours, tasks)
         placed = list(
             zip(records, places or [f"row {i}" for i in range(len(records))], strict=True)
         )
         rows = [self._row(record, place) for record, place in placed]
-        wanted = [
-            tuple(wanted_tasks(self.model.tasks, record, tasks, place)) for record, place in placed
-        ]
+        wanted: dict[str, list[int]] = {name: [] for name in ours}
+        for number, (row, (_, place)) in enumerate(zip(rows, placed, strict=True)):
+            for name in wanted_tasks(ours, row, tasks, place):
+                wanted[name].append(number)
         results: list[dict[str, Any]] = [{} for _ in records]
-        # Rows that want the same tasks and are encoded alike go together.
-        kinds = [(names, row.pair is not None) for names, row in zip(wanted, rows, strict=True)]
-        for kind in dict.fromkeys(kinds):
-            here = [i for i, other in enumerate(kinds) if other == kind]
-            encoded = self.encoder.encode([rows[i] for i in here])
-            for name, decoded in self.decode(encoded, kind[0]).items():
-                for i, one in zip(here, decoded, strict=True):
-                    results[i][name] = self.model.tasks[name].present(one, rows[i])
-        return results
+        for view in dict.fromkeys(ours[name].view for name, numbers in wanted.items() if numbers):
+            of_view = {name: numbers for name, numbers in wanted.items() if ours[name].view == view}
+            here = sorted({number for numbers in of_view.values() for number in numbers})
+            encoded = self.encoder.encode([rows[i] for i in here], view)
+            places_here = {n: np.searchsorted(here, numbers) for n, numbers in of_view.items()}
+            for name, decoded in self.decode({view: encoded}, places_here).items():
+                for i, one in zip(wanted[name], decoded, strict=True):
+                    results[i][name] = ours[name].present(one, rows[i])
+        order = ours if tasks is None else tasks
+        return [{name: found[name] for name in order if name in found} for found in results]
 
     def _row(self, record: Mapping[str, Any], place: str) -> Row:
         given = {name: record[name] for name in INPUTS if record.get(name) is not None}
@@ -95,7 +107,8 @@ class Predictor:
             )
         try:
             row = self.encoder.row(given)
-            (row.words.text + (row.pair.text if row.pair else "")).encode()
+            for words in (row.words, row.pair, *row.choices):
+                (words.text if words else "").encode()
         except UnicodeEncodeError:
             raise DataError(f"{place}: the text is not valid Unicode; save it as UTF-8") from None
         except ValueError as error:
@@ -104,22 +117,46 @@ class Predictor:
 
     @torch.inference_mode()
     def logits(
-        self, encoded: EncodedRows, tasks: Sequence[str]
-    ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Row numbers and their logits by task, a batch at a time, the longest rows first."""
+        self, encoded: Mapping[View, EncodedRows], wanted: Mapping[str, np.ndarray]
+    ) -> Iterator[dict[str, tuple[np.ndarray, np.ndarray]]]:
+        """Of each batch by task the numbers of the rows and their logits, the longest rows first.
+
+        The arguments are those of `decode`.
+        """
         training = self.model.training
         self.model.train(False)
-        collator = Collator({}, self.encoder.tokenizer.pad_token_id)
-        order = np.argsort(-encoded.lengths, kind="stable")
+        collator = Collator(self.model.tasks, self.encoder.tokenizer.pad_token_id)
         try:
-            for start in range(0, len(order), self.batch_size):
-                rows = order[start : start + self.batch_size]
-                columns = {name: column.take(rows) for name, column in encoded.columns.items()}
-                batch = collator.rows(columns).to(self.model.device)
-                logits = self.model(**batch, tasks=tasks).logits
-                yield rows, {name: one.float().cpu().numpy() for name, one in logits.items()}
+            for view, rows in encoded.items():
+                member = {
+                    name: np.isin(np.arange(len(rows.rows)), numbers)
+                    for name, numbers in wanted.items()
+                    if self.model.tasks[name].view == view and len(numbers)
+                }
+                for numbers in self._batches(rows, member):
+                    ours = {n: np.flatnonzero(here[numbers]) for n, here in member.items()}
+                    ours = {name: places for name, places in ours.items() if len(places)}
+                    batch = collator.rows(rows.encoder_rows.take(numbers), ours)
+                    logits = self.model(**batch.to(self.model.device)).logits
+                    yield {n: (numbers[p], _array(logits[n])) for n, p in ours.items()}
         finally:
             self.model.train(training)
+
+    def _batches(self, rows: EncodedRows, member: Mapping[str, np.ndarray]) -> Iterator[np.ndarray]:
+        """The numbers of the rows that some task wants, a forward at a time, the longest first."""
+        numbers = np.flatnonzero(np.any(list(member.values()), axis=0)) if member else np.arange(0)
+        numbers = numbers[np.argsort(-rows.lengths[numbers], kind="stable")]
+        ends = np.cumsum(rows.encoder_rows.counts[numbers])
+        start = 0
+        while start < len(numbers):
+            before = ends[start - 1] if start else 0
+            stop = int(np.searchsorted(ends, before + self.batch_size, side="right"))
+            yield numbers[start : max(stop, start + 1)]
+            start = max(stop, start + 1)
+
+
+def _array(logits: torch.Tensor) -> np.ndarray:
+    return np.asarray((logits.float() if logits.is_floating_point() else logits).cpu().numpy())
 
 
 def check_task_names(tasks: Mapping[str, Task], names: Sequence[str] | None) -> None:
@@ -129,22 +166,20 @@ def check_task_names(tasks: Mapping[str, Task], names: Sequence[str] | None) -> 
 
 
 def wanted_tasks(
-    tasks: Mapping[str, Task],
-    record: Mapping[str, Any],
-    names: Sequence[str] | None,
-    place: str,
+    tasks: Mapping[str, Task], row: Row, names: Sequence[str] | None, place: str
 ) -> list[str]:
-    """The tasks whose input a record has.
+    """The tasks that a row is accepted by.
 
     Raises:
-        DataError: If that lacks one of the named tasks.
+        DataError: If one of the named tasks does not accept it.
     """
-    pair = record.get("text_pair") is not None
-    able = [name for name, task in tasks.items() if pair == ("text_pair" in task.inputs)]
     if names is None:
-        return able
+        return [name for name, task in tasks.items() if task.accepts(row)]
     for name in names:
-        if name not in able:
-            what = "one text, found a pair" if pair else "a pair: text and text_pair"
-            raise DataError(f"{place}: task {name!r} needs {what}")
+        if not tasks[name].accepts(row):
+            found = ["text", *["text_pair"] * bool(row.pair), *["choices"] * bool(row.choices)]
+            raise DataError(
+                f"{place}: task {name!r} needs {' and '.join(tasks[name].inputs)}, found"
+                f" {' and '.join(found)}"
+            )
     return list(names)

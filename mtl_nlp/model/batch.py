@@ -13,12 +13,13 @@ class Targets:
     """What is right for the rows that one task speaks of.
 
     Attributes:
-        rows: Encoder rows, in rising order, (n,).
-        labels: The task's encoded labels for them, (n, …).
+        rows: Texts, in rising order: encoder rows where none is a window, (n,); where a row may be
+            many texts, (n, texts), -1 = no such text.
+        labels: The task's encoded labels for them, (n, …); None in prediction.
     """
 
     rows: Tensor
-    labels: Tensor
+    labels: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class Batch(Mapping[str, Any]):
         input_ids: Sub-words, (rows, seq_len).
         attention_mask: 1 = sub-word, 0 = padding, (rows, seq_len).
         words: Word each sub-word belongs to, -1 for none, (rows, seq_len).
-        sources: The dataset row that each encoder row is, (rows,).
+        sources: The text that each encoder row is a window of, rising from 0, (rows,).
         token_type_ids: Segments, where the encoder has them, (rows, seq_len).
-        targets: By task; empty in prediction.
+        joined: Where a text has several windows: the place of each of its sub-words among all
+            rows * seq_len, each sub-word once, -1 = padding, (texts, …).
+        targets: By task; empty where all tasks speak of all rows.
     """
 
     input_ids: Tensor
@@ -39,6 +42,7 @@ class Batch(Mapping[str, Any]):
     words: Tensor
     sources: Tensor
     token_type_ids: Tensor | None = None
+    joined: Tensor | None = None
     targets: Mapping[str, Targets] = field(default_factory=dict)
 
     def __getitem__(self, key: str) -> Any:
@@ -65,7 +69,10 @@ class Batch(Mapping[str, Any]):
             if isinstance(value, Tensor)
         }
         targets = {
-            task: Targets(t.rows.to(device), t.labels.to(device, non_blocking=True))
+            task: Targets(
+                t.rows.to(device),
+                None if t.labels is None else t.labels.to(device, non_blocking=True),
+            )
             for task, t in self.targets.items()
         }
         return replace(self, **moved, targets=targets)

@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig
 
+from mtl_nlp.recipe import LongText
 from mtl_nlp.tasks import build_task, saved_form
 from mtl_nlp.tasks.base import Task
 from mtl_nlp.tasks.own import is_own
@@ -22,6 +23,8 @@ class MultiTaskConfig(PreTrainedConfig):
         max_seq_length: Sub-words of one encoder row.
         word_pattern: Regular expression of the words in raw text.
         join: What stands between words that come as a list.
+        long_text: What becomes of a text that is longer: ``cut`` or ``windows``.
+        stride: Sub-words that a window shares with the one before it.
     """
 
     model_type = "mtl_nlp"
@@ -34,6 +37,8 @@ class MultiTaskConfig(PreTrainedConfig):
         max_seq_length: int = 128,
         word_pattern: str = WORD_PATTERN,
         join: str = " ",
+        long_text: LongText = "cut",
+        stride: int = 32,
         **kwargs: Any,
     ) -> None:
         if isinstance(encoder_config, dict):
@@ -44,6 +49,8 @@ class MultiTaskConfig(PreTrainedConfig):
         self.max_seq_length = max_seq_length
         self.word_pattern = word_pattern
         self.join = join
+        self.long_text = long_text
+        self.stride = stride
         # Without it transformers would reset the attention of an encoder that is already built.
         kwargs.setdefault("attn_implementation", self.encoder_config._attn_implementation)
         super().__init__(**kwargs)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -23,6 +24,7 @@ from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
 from mtl_nlp.model.limits import padding_problem
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
+from mtl_nlp.model.reading import Texts
 from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
 from mtl_nlp.model.takeover import take_apart
 from mtl_nlp.packages import PREFIX, package_folder
@@ -195,6 +197,7 @@ class MultiTaskModel(PreTrainedModel):
         token_type_ids: Tensor | None = None,
         words: Tensor | None = None,
         sources: Tensor | None = None,
+        joined: Tensor | None = None,
         targets: Mapping[str, Targets] | None = None,
         *,
         tasks: Sequence[str] | None = None,
@@ -206,14 +209,14 @@ class MultiTaskModel(PreTrainedModel):
             attention_mask: 1 = sub-word, 0 = padding, (rows, seq_len).
             token_type_ids: Segments, where the encoder has them, (rows, seq_len).
             words: Word of each sub-word, -1 for none, (rows, seq_len).
-            sources: Dataset row of each encoder row, (rows,).
+            sources: Text that each encoder row is a window of, (rows,).
+            joined: Where texts have several windows, how these become one sequence; see `Batch`.
             targets: By task, which rows it speaks of and their labels.
             tasks: Heads to run; by default those with targets, or all where there are no targets.
 
         Raises:
             ValueError: If a named task is not one of the model's.
         """
-        del sources
         targets = targets or {}
         names = list(tasks) if tasks is not None else list(targets or self.tasks)
         if unknown := [name for name in names if name not in self.tasks]:
@@ -226,15 +229,14 @@ class MultiTaskModel(PreTrainedModel):
             hidden = self.encoder(
                 input_ids=input_ids, attention_mask=attention_mask, **segments
             ).last_hidden_state
-        states = EncoderStates(hidden, attention_mask, words)
+        texts = Texts(EncoderStates(hidden, attention_mask, words), sources, joined)
         logits, sums = {}, {}
         for name in names:
-            target = targets.get(name)
-            logits[name] = self.heads[name](
-                states if target is None else states.select(target.rows)
-            )
-            if target is not None:
-                sums[name] = self.tasks[name].loss(logits[name], target.labels)
+            task, head, target = self.tasks[name], self.heads[name], targets.get(name)
+            rows, labels = (None, None) if target is None else (target.rows, target.labels)
+            logits[name] = texts.logits(task, partial(task.run, head, labels=labels), rows)
+            if labels is not None:
+                sums[name] = task.loss(logits[name], labels)
         return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
 
     def push_to_hub(  # type: ignore[override]

@@ -11,7 +11,10 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.ragged import Ragged
+from mtl_nlp.tasks.views import PLAIN, View
+from mtl_nlp.vocabulary import Vocabulary
 from mtl_nlp.words import Row
 
 Fields = Mapping[str, Any]
@@ -42,11 +45,14 @@ class Encoding:
 
     Attributes:
         row: Its strings and their words.
-        token_words: Word each sub-word belongs to, -1 for none, (seq_len,).
+        token_words: Word each sub-word belongs to, negative for none, (seq_len,); of a text read in
+            several windows, as `EncoderRows.joined` lines them up.
+        vocabulary: The encoder's sub-words; None where the caller has none.
     """
 
     row: Row
     token_words: np.ndarray
+    vocabulary: Vocabulary | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Task(ABC):
     Attributes:
         name: Its key in the recipe and in the model.
         weight: Factor of its loss.
-        inputs: Input columns it was trained on: ``text`` [and ``text_pair``], or ``tokens``.
+        inputs: Input columns it was trained on, one of the ways that its type ``takes``.
         stock: Whether its head is the architecture's own; False once that was found not to fit.
         labels: Label names, position = label id; for tags with a scheme the span types.
     """
@@ -84,8 +90,15 @@ class Task(ABC):
     """The label columns it reads, each way to give them a tuple."""
     column_meanings: ClassVar[Mapping[str, str]] = {}
     """What a row holds in each of them, in a few words."""
+    takes: ClassVar[tuple[tuple[str, ...], ...]] = (("text", "text_pair"), ("text",), ("tokens",))
+    """The input columns it reads, each way to give them a tuple, the richest first."""
     auto_class: ClassVar[str | None] = None
     """The transformers class whose head this is, where there is one."""
+    per_token: ClassVar[bool] = False
+    """Whether its logits stand for sub-words or words. Of a long text that is read in windows such
+    a head is given one sequence; of others the logits of all windows are averaged."""
+    whole_step: ClassVar[bool] = False
+    """Whether its loss compares the rows of a step with each other, so that no step may be cut."""
     learns_from_words: ClassVar[bool] = False
     """Whether ``learn`` is given the words of each row too, under ``words``."""
 
@@ -109,6 +122,16 @@ class Task(ABC):
     @abstractmethod
     def logit_names(self) -> tuple[str, ...]:
         """What each logit stands for."""
+
+    @property
+    def view(self) -> View:
+        """What the encoder reads of a row for it."""
+        return PLAIN
+
+    def accepts(self, row: Row) -> bool:
+        """Whether it can be predicted for such a row; by default one like those of training."""
+        pair = (row.pair is not None) == ("text_pair" in self.inputs)
+        return pair and ("choices" not in self.inputs or bool(row.choices))
 
     @property
     def own_head(self) -> str:
@@ -160,6 +183,18 @@ class Task(ABC):
     @abstractmethod
     def build_head(self, encoder_config: PreTrainedConfig) -> nn.Module:
         """A fresh head that maps ``EncoderStates`` to logits."""
+
+    def run(self, head: nn.Module, states: EncoderStates, labels: Tensor | None) -> Tensor:
+        """The head's logits for these rows; a head that is led by the labels is given them.
+
+        Args:
+            head: As `build_head` made it.
+            states: Of the rows that the task speaks of.
+            labels: What is right for them, as collated; None in prediction.
+        """
+        del labels
+        logits: Tensor = head(states)
+        return logits
 
     def count(self, labels: Tensor) -> Tensor:
         """How many labelled items (texts, words …) there are in collated labels, a scalar."""

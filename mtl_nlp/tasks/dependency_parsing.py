@@ -47,6 +47,7 @@ class DependencyParsing(Task):
     """One tree with a single root word over the words of a row; the labels are its relations."""
 
     type: ClassVar[str] = "dependency_parsing"
+    per_token: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("heads", "deprels"),)
     column_meanings: ClassVar[Mapping[str, str]] = {
         "heads": "one number per word: its head, counted from 1, 0 = root",

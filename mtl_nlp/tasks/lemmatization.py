@@ -39,6 +39,7 @@ class Lemmatization(Task):
     """A lemma per word; the labels are the edit scripts of train, the commonest first."""
 
     type: ClassVar[str] = "lemmatization"
+    per_token: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("lemmas",),)
     column_meanings: ClassVar[Mapping[str, str]] = {"lemmas": "one lemma per word"}
     learns_from_words: ClassVar[bool] = True

@@ -30,6 +30,7 @@ class MultiLabelTokenClassification(Task):
     """
 
     type: ClassVar[str] = "multi_label_token_classification"
+    per_token: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("tags",),)
     column_meanings: ClassVar[Mapping[str, str]] = {"tags": "one list of labels per word"}
 

@@ -63,6 +63,7 @@ class TokenClassification(Task):
     """
 
     type: ClassVar[str] = "token_classification"
+    per_token: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("tags",), ("entities",))
     column_meanings: ClassVar[Mapping[str, str]] = {
         "tags": "one tag per word",

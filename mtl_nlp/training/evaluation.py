@@ -14,6 +14,7 @@ from mtl_nlp.data.prepare import read_label, read_rows
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.recipe import DatasetSpec
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.tasks.views import View
 from mtl_nlp.training.further_metrics import NO_FURTHER_METRICS, FurtherMetrics
 from mtl_nlp.training.selection import mean_score
 
@@ -23,12 +24,20 @@ class LabelledRows:
     """One dataset's split, read and encoded once.
 
     Attributes:
-        encoded: Its rows.
+        encoded: Its rows, in each view that its tasks have of them.
         references: By task, what is right for each row; None where the label is missing.
     """
 
-    encoded: EncodedRows
+    encoded: Mapping[View, EncodedRows]
     references: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.references.values())))
+
+    def labelled(self, task: str) -> np.ndarray:
+        """The numbers of the rows that have a task's label, (n,)."""
+        there = [i for i, right in enumerate(self.references[task]) if right is not None]
+        return np.array(there, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -72,17 +81,13 @@ def labelled_rows(
         ]
         for binding in bindings
     }
-    return LabelledRows(encoder.encode(rows), references)
+    views = dict.fromkeys(tasks[binding.task].view for binding in bindings)
+    return LabelledRows({view: encoder.encode(rows, view) for view in views}, references)
 
 
 def labelled_tasks(datasets: Sequence[LabelledRows]) -> set[str]:
     """The tasks with at least one labelled row."""
-    return {
-        name
-        for rows in datasets
-        for name, references in rows.references.items()
-        if any(reference is not None for reference in references)
-    }
+    return {name for rows in datasets for name in rows.references if len(rows.labelled(name))}
 
 
 def evaluate_rows(
@@ -130,18 +135,15 @@ def _compared(
     predictor: Predictor, rows: LabelledRows, number: int, rank: int, world_size: int
 ) -> list[_Pair]:
     """What is predicted and right for every label in this process's share of a dataset's rows."""
-    share = range(rank, len(rows.encoded.rows), world_size)
-    if not share:
-        return []
-    taken = np.array(share)
-    columns = {name: column.take(taken) for name, column in rows.encoded.columns.items()}
-    encoded = EncodedRows(
-        [rows.encoded.rows[i] for i in share], columns, rows.encoded.truncated[taken]
-    )
-    decoded = predictor.decode(encoded, list(rows.references))
+    share = range(rank, len(rows), world_size)
+    mine = {
+        name: labelled[np.isin(labelled, share)]
+        for name in rows.references
+        if len(labelled := rows.labelled(name))
+    }
+    decoded = predictor.decode(rows.encoded, mine)
     return [
-        _Pair((number, i), name, one.value, references[i])
-        for name, references in rows.references.items()
-        for i, one in zip(share, decoded[name], strict=True)
-        if references[i] is not None
+        _Pair((number, int(i)), name, one.value, rows.references[name][i])
+        for name, numbers in mine.items()
+        for i, one in zip(numbers, decoded[name], strict=True)
     ]

@@ -58,7 +58,8 @@ def count_items(tasks: Mapping[str, Task], batches: Iterable[Batch]) -> dict[str
     counts = dict.fromkeys(tasks, 0)
     for batch in batches:
         for name, target in batch.targets.items():
-            counts[name] += int(tasks[name].count(target.labels))
+            if target.labels is not None:
+                counts[name] += int(tasks[name].count(target.labels))
     return counts
 
 

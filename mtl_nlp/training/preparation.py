@@ -98,7 +98,12 @@ def prepare(recipe: Recipe) -> Prepared:
         for name, spec in recipe.datasets.items()
     }
     tasks = learn_tasks(tasks, bindings, splits)
-    encoder = RowEncoder(load_tokenizer(resolve_encoder(recipe.encoder)), recipe.max_length)
+    encoder = RowEncoder(
+        load_tokenizer(resolve_encoder(recipe.encoder)),
+        recipe.max_length,
+        long_text=recipe.long_text,
+        stride=recipe.stride,
+    )
     train = {}
     for name, spec in recipe.datasets.items():
         own = [b for b in bindings if b.dataset == name]

@@ -53,21 +53,19 @@ def _predicted(
     logits: dict[str, list[np.ndarray]] = {name: [] for name in names}
     encodings: dict[str, list[Encoding]] = {name: [] for name in names}
     references: dict[str, list[Any]] = {name: [] for name in names}
+    tasks = predictor.model.tasks
     for rows in validation:
-        here = [name for name in names if name in rows.references]
-        if not here:
-            continue
+        here = {name: rows.labelled(name) for name in names if name in rows.references}
         found: dict[str, dict[int, np.ndarray]] = {name: {} for name in here}
-        for numbers, batch in predictor.logits(rows.encoded, here):
-            for name in here:
-                found[name].update(zip(numbers.tolist(), batch[name], strict=True))
-        encoded = rows.encoded.encodings()
-        for name in here:
-            for number, right in enumerate(rows.references[name]):
-                if right is not None:
-                    logits[name].append(found[name][number])
-                    encodings[name].append(encoded[number])
-                    references[name].append(right)
+        for batch in predictor.logits(rows.encoded, here):
+            for name, (numbers, of_batch) in batch.items():
+                found[name].update(zip(numbers.tolist(), of_batch, strict=True))
+        by_view = {view: one.encodings() for view, one in rows.encoded.items()}
+        for name, numbers in here.items():
+            for number in numbers.tolist():
+                logits[name].append(found[name][number])
+                encodings[name].append(by_view[tasks[name].view][number])
+                references[name].append(rows.references[name][number])
     return logits, encodings, references
 
 

@@ -109,9 +109,11 @@ def test_rows_to_predict_are_the_same_rows_without_targets(made: Made, collator:
     encoded = made.encoder.encode(
         [made.encoder.row(r) for r in ({"tokens": r["tokens"]} for r in CHAT)]
     )
-    batch = collator.rows(encoded.columns)
+    batch = collator.rows(encoded.encoder_rows, {"intent": np.array([0, 2])})
     trained = collator.batch([made.train["chat"].take(np.arange(3))])
-    assert not batch.targets
+    assert batch.targets.keys() == {"intent"}
+    assert batch.targets["intent"].rows.tolist() == [0, 2]
+    assert batch.targets["intent"].labels is None
     torch.testing.assert_close(batch.input_ids, trained.input_ids)
     torch.testing.assert_close(batch.words, trained.words)
     torch.testing.assert_close(batch.attention_mask, trained.attention_mask)

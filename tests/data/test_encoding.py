@@ -112,10 +112,35 @@ def test_no_rows_are_no_columns_of_nothing(encoder: RowEncoder) -> None:
     assert encoded.lengths.tolist() == encoded.truncated.tolist() == []
 
 
-def test_pairs_and_single_texts_are_not_encoded_together(encoder: RowEncoder) -> None:
-    rows = [encoder.row({"text": "a"}), encoder.row({"text": "a", "text_pair": "b"})]
-    with pytest.raises(ValueError, match="either all rows are pairs of texts or none is"):
-        encoder.encode(rows)
+def test_pairs_and_single_texts_keep_their_order(encoder: RowEncoder) -> None:
+    records = [{"text": "a"}, {"text": "a", "text_pair": "b"}, {"text": "the city"}]
+    encoded = encoder.encode([encoder.row(record) for record in records])
+    assert encoded.lengths.tolist() == [3, 5, 4]
+    assert [one.row.pair is None for one in encoded.encodings()] == [True, False, True]
+    assert [one.token_words.tolist() for one in encoded.encodings()] == [
+        [-1, 0, -1],
+        [-1, 0, -1, 1, -1],
+        [-1, 0, 1, -1],
+    ]
+
+
+def test_choices_are_texts_of_their_row(encoder: RowEncoder) -> None:
+    row = encoder.row({"text": "the day", "choices": ["good", "not bad"]})
+    assert [choice.strings() for choice in row.choices] == [["good"], ["not", "bad"]]
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ("good", "column choices: expected a list of texts, found 'good'"),
+        (["good", None], "column choices: expected a list of texts, found"),
+        (["good"], "column choices: expected at least two texts, found 1"),
+        (["good", " "], "column choices: expected texts, found an empty one at 1"),
+    ],
+)
+def test_what_are_no_choices_is_told(encoder: RowEncoder, choices: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encoder.row({"text": "a", "choices": choices})
 
 
 def test_segments_come_only_where_the_encoder_has_them() -> None:

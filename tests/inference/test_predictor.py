@@ -157,8 +157,12 @@ def test_a_row_is_named_by_its_place(predictor: Predictor) -> None:
 @pytest.mark.parametrize(
     ("record", "task", "message"),
     [
-        ({"text": "a"}, "entailed", "row 0: task 'entailed' needs a pair: text and text_pair"),
-        ({"text": "a", "text_pair": "b"}, "mood", "row 0: task 'mood' needs one text"),
+        ({"text": "a"}, "entailed", "row 0: task 'entailed' needs text and text_pair, found text"),
+        (
+            {"text": "a", "text_pair": "b"},
+            "mood",
+            "row 0: task 'mood' needs text, found text and text_pair",
+        ),
     ],
 )
 def test_a_named_task_needs_its_input(

@@ -18,7 +18,8 @@ def batch() -> Batch:
 
 
 def test_its_keys_are_the_arguments_of_forward(batch: Batch) -> None:
-    names = ["input_ids", "attention_mask", "words", "sources", "token_type_ids", "targets"]
+    names = ["input_ids", "attention_mask", "words", "sources", "token_type_ids", "joined"]
+    names.append("targets")
     assert list(batch) == names
     assert len(batch) == len(names)
     assert dict(**batch)["input_ids"] is batch.input_ids

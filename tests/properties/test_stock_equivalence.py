@@ -9,7 +9,10 @@ from torch import nn
 from transformers import DataCollatorForTokenClassification
 
 from mtl_nlp.data.collator import Collator
+from mtl_nlp.data.encoder_rows import EncoderRows
+from mtl_nlp.data.prepare import prefix_of
 from mtl_nlp.heads.stock import StockHead
+from mtl_nlp.tasks.views import PLAIN
 from mtl_nlp.training.objective import Objective, count_items, step_factors
 from mtl_nlp.training.preparation import prepare
 from tests.runs import tiny_model, tiny_recipe
@@ -48,10 +51,11 @@ def test_loss_and_gradients_are_those_of_the_stock_model(
     loss.backward()
 
     # Their own collation, from the encoded rows.
-    columns = [name for name in ("input_ids", "token_type_ids") if name in rows.column_names]
+    columns = EncoderRows.from_arrow(rows, prefix_of(PLAIN)).columns
+    inputs = {name: column.lists() for name, column in columns.items() if name != "words"}
     features = [
-        {name: row[name] for name in columns} | {"labels": row[f"labels:{task}"]}
-        for row in rows.to_pylist()
+        {name: column[i] for name, column in inputs.items()} | {"labels": row[f"labels:{task}"]}
+        for i, row in enumerate(rows.to_pylist())
     ]
     tokenizer = prepared.encoder.tokenizer
     collate = (

@@ -178,7 +178,7 @@ def _model(*options: dict[str, str]) -> MultiTaskModel:
 def _batch(*texts: str) -> dict[str, Any]:
     encoder = RowEncoder(tiny_tokenizer())
     encoded = encoder.encode([encoder.row({"text": text}) for text in texts])
-    return dict(Collator({}, 0).rows(encoded.columns))
+    return dict(Collator({}, 0).rows(encoded.encoder_rows, {}))
 
 
 def test_every_head_comes_back_from_a_folder(tmp_path: Path) -> None:

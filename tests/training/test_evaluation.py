@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mtl_nlp.errors import DataError
@@ -22,7 +23,7 @@ def predictor(prepared: Prepared) -> Predictor:
 
 
 def without(rows: LabelledRows, task: str) -> LabelledRows:
-    nothing = [None] * len(rows.encoded.rows)
+    nothing = [None] * len(rows)
     return replace(rows, references={**rows.references, task: nothing})
 
 
@@ -42,16 +43,13 @@ def test_scores_are_those_of_the_predictions_of_labelled_rows(
     scores = evaluate_rows(predictor, rows)
     assert scores.keys() == {"intent", "ner", "topic", "mean"}
     chat = rows[0]
+    every = predictor.decode(chat.encoded, {"intent": np.arange(len(chat))})["intent"]
     pairs = [
         (one.value, right)
-        for one, right in zip(
-            predictor.decode(chat.encoded, ["intent"])["intent"],
-            chat.references["intent"],
-            strict=True,
-        )
+        for one, right in zip(every, chat.references["intent"], strict=True)
         if right is not None
     ]
-    assert 0 < len(pairs) < len(chat.encoded.rows)
+    assert 0 < len(pairs) < len(chat)
     expected = sum(predicted == right for predicted, right in pairs) / len(pairs)
     assert scores["intent"]["accuracy"] == pytest.approx(expected)
     primary = [scores["intent"]["accuracy"], scores["ner"]["f1"], scores["topic"]["accuracy"]]

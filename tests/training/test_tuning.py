@@ -11,6 +11,7 @@ from mtl_nlp import MultiTaskModel, Recipe, evaluate, pipeline, train
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.run import prepare
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
+from mtl_nlp.tasks.views import PLAIN
 from mtl_nlp.training.checkpoints import checkpoints
 from mtl_nlp.training.evaluation import evaluate_rows
 from mtl_nlp.training.folder import Run
@@ -77,7 +78,7 @@ def test_a_task_is_tuned_on_all_labelled_rows_of_all_datasets(
     right = [one for each in rows for one in each.references["about"]]
     assert references == [one for one in right if one is not None]
     assert 0 < len(references) < len(right)
-    texts = [row.words.text for each in rows for row in each.encoded.rows]
+    texts = [row.words.text for each in rows for row in each.encoded[PLAIN].rows]
     known = [text for text, one in zip(texts, right, strict=True) if one is not None]
     assert [one.row.words.text for one in encodings] == known
     scores = [one["about"] for one in Predictor(model, prepared.encoder).predict(
