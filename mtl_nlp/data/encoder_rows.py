@@ -107,8 +107,8 @@ class EncoderRows:
     def joined(self) -> tuple[np.ndarray, np.ndarray]:
         """The sub-words of each text as one sequence, where they stand in all encoder rows.
 
-        A text's first window gives all but the words that another window has; a later one gives
-        its own words alone.
+        A text's first window gives all but the words that another window has, a later one its own
+        words alone; all stand in the order of the words.
 
         Returns:
             Places among the sub-words of all encoder rows laid end to end, text after text, and how
@@ -118,9 +118,12 @@ class EncoderRows:
         first = np.ones(len(sources), dtype=bool)
         first[1:] = sources[1:] != sources[:-1]
         row = np.repeat(np.arange(len(sources)), words.lengths)
-        kept = (words.values >= 0) | (first[row] & (words.values == NO_WORD))
-        numbers = np.bincount(sources[row[kept]], minlength=len(self.windows.values))
-        return np.flatnonzero(kept), numbers
+        kept = np.flatnonzero((words.values >= 0) | (first[row] & (words.values == NO_WORD)))
+        text, word = sources[row[kept]], words.values[kept].astype(np.int64)
+        place = text * (word.max(initial=0) + 2) + word + 1
+        place = np.where(word >= 0, place, np.maximum.accumulate(place))  # behind the word before
+        numbers = np.bincount(text, minlength=len(self.windows.values))
+        return kept[np.argsort(place, kind="stable")], numbers
 
     def token_words(self) -> Ragged:
         """The word of each sub-word of each dataset row, (n, …); all its texts end to end."""

@@ -29,6 +29,7 @@ _TRUNCATION: dict[str, bool | str] = {
     "windows of pair": "only_second",
 }
 """What the tokenizer shortens, by the way that a text is read."""
+_WAY = "<U16"  # NumPy type of such a way
 _NO_LIMIT = 10**9
 _BARE: dict[str, Any] = {"add_special_tokens": False, "return_attention_mask": False}
 
@@ -169,7 +170,7 @@ class RowEncoder:
         if self.long_text == "cut":
             ways = np.where(pairs, "cut pair", "cut")
         else:
-            ways = np.full(len(texts), "windows", dtype="<U15")
+            ways = np.full(len(texts), "windows", dtype=_WAY)
             ways[pairs] = self._ways_of_pairs([text for text in texts if text.pair is not None])
         for way in dict.fromkeys(ways.tolist()):
             yield way, np.flatnonzero(ways == way)
@@ -177,7 +178,7 @@ class RowEncoder:
     def _ways_of_pairs(self, pairs: Sequence[Row]) -> np.ndarray:
         """The longer text of a pair slides past the other, unless that leaves it no room."""
         if not pairs:
-            return np.zeros(0, dtype="<U15")
+            return np.zeros(0, dtype=_WAY)
         first, second = (
             np.array([len(ids) for ids in self.tokenizer(one, **_BARE)["input_ids"]])
             for one in (
