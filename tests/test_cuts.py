@@ -35,3 +35,31 @@ def test_no_other_cut_is_cheaper(tokens: list[int], most_rows: int, piece_cost: 
 def test_rows_of_one_length_are_cut_only_where_they_must_be() -> None:
     assert cheapest_cuts(np.full(32, 7), most_rows=32, piece_cost=1) == []
     assert len(cheapest_cuts(np.full(32, 7), most_rows=16, piece_cost=1)) == 1
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.integers(1, 4)), min_size=1, max_size=7),
+    st.integers(1, 8),
+    st.integers(0, 40),
+)
+def test_items_of_several_rows_are_cut_where_it_costs_least(
+    items: list[tuple[int, int]], most_rows: int, piece_cost: int
+) -> None:
+    sizes, counts = (np.array(one) for one in zip(*sorted(items), strict=True))
+
+    def pieces(cuts: tuple[int, ...]) -> list[tuple[int, int]]:
+        return list(pairwise((0, *cuts, len(sizes))))
+
+    def cost(cuts: tuple[int, ...]) -> int:
+        return sum(piece_cost + counts[a:b].sum() * sizes[b - 1] for a, b in pieces(cuts))
+
+    others = [
+        cuts
+        for number in range(len(sizes))
+        for cuts in combinations(range(1, len(sizes)), number)
+        if all(b - a == 1 or counts[a:b].sum() <= most_rows for a, b in pieces(cuts))
+    ]
+    cuts = tuple(cheapest_cuts(sizes, most_rows, piece_cost, counts))
+    assert cuts in others
+    assert cost(cuts) == min(map(cost, others))

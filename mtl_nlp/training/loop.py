@@ -44,6 +44,9 @@ _LAUNCHES = 4096
 """The same where kernels are launched on another device, which then waits for the host, and where
 padding is not computed: a step is then cut only where its rows are too many."""
 
+_NEVER = 10**12
+"""The same where a step must not be cut."""
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -117,6 +120,13 @@ class TrainingLoop:
         self.forward_cost = (
             _LAUNCHES if packed else _FORWARD_COST.get(accelerator.device.type, _LAUNCHES)
         )
+        if compared := [name for name, task in model.tasks.items() if task.whole_step]:
+            self.forward_cost = _NEVER
+            if self.world_size > 1:
+                raise UserError(
+                    f"task {compared[0]!r} compares all rows of a step, and {self.world_size}"
+                    " processes would each see a part; train it with one process"
+                )
         optimizer = build_optimizer(model, self.spec)
         self.schedule = build_schedule(optimizer, self.spec, self.steps)
         self.objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)

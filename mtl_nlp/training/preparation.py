@@ -11,6 +11,7 @@ from mtl_nlp.data.encoding import RowEncoder
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.data.mixture import Mixture
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
+from mtl_nlp.errors import RecipeError
 from mtl_nlp.model.loading import load_tokenizer
 from mtl_nlp.model.modeling import resolve_encoder
 from mtl_nlp.recipe import Recipe, check_files
@@ -115,7 +116,24 @@ def prepare(recipe: Recipe) -> Prepared:
             tasks=[tasks[b.task] for b in own],
             bindings=own,
         )
+    _check_whole_steps(recipe, tasks, train)
     return Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
+
+
+def _check_whole_steps(
+    recipe: Recipe, tasks: Mapping[str, Task], train: Mapping[str, EncodedSplit]
+) -> None:
+    """Refuse a step that must be cut where a task compares all its rows."""
+    compared = [name for name, task in tasks.items() if task.whole_step]
+    most = max(int(split.encoder_rows.max()) for split in train.values())
+    needed = recipe.training.batch_size * most
+    if compared and needed > recipe.training.micro_batch_size:
+        raise RecipeError(
+            f"training.micro_batch_size: task {compared[0]!r} compares all rows of a step, which"
+            f" may be {needed} encoder rows ({recipe.training.batch_size} rows of up to {most})"
+            f" and so must go through the encoder together; expected at least {needed}, found"
+            f" {recipe.training.micro_batch_size}; raise it, or lower training.batch_size"
+        )
 
 
 def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:
