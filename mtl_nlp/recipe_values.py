@@ -7,6 +7,7 @@ expected and found; `mtl_nlp.recipe` adds the place.
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,8 @@ def label_names(value: Any) -> list[str] | None:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError(f"should be a list of label names, found {found(value)}")
     names = [_label(item) for item in value]
-    for item in names:
-        if names.count(item) > 1:
-            raise ValueError(f"should name each label once, found {found(item)} twice")
+    if twice := [item for item, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"should name each label once, found {found(twice[0])} twice")
     return names
 
 
@@ -222,9 +222,11 @@ def _label(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    if not _is_text(value):
+    if not isinstance(value, str):
         raise ValueError(f"should hold label names, found {found(value)}; write it in quotes")
-    return str(value)
+    if not value.strip():
+        raise ValueError("should hold label names, found an empty one; name the label or drop it")
+    return value
 
 
 def _is_text(value: Any) -> bool:

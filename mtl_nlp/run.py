@@ -21,7 +21,7 @@ from mtl_nlp.hub.card import CARD, write_card
 from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
-from mtl_nlp.model.limits import check_length, check_vocabulary
+from mtl_nlp.model.limits import check_vocabulary
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.model.modeling import MultiTaskModel, resolve_encoder
 from mtl_nlp.program import is_main_process, program, quiet_libraries
@@ -267,14 +267,12 @@ def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
     recipe = prepared.recipe
     if start is not None:
         model = load_model(start.path, task_types=own_types(prepared.tasks))
-        check_length(model.encoder, recipe.max_length)
         check_vocabulary(model.encoder, prepared.encoder.tokenizer)
         return model
     torch.manual_seed(recipe.seed)
     model = MultiTaskModel.from_encoder(
         resolve_encoder(recipe.encoder), {}, dropout=recipe.dropout, max_length=recipe.max_length
     )
-    check_length(model.encoder, recipe.max_length)
     check_vocabulary(model.encoder, prepared.encoder.tokenizer)
     joins = [spec.join for spec in recipe.datasets.values() if spec.tokens is not None]
     model.config.join = joins[0] if joins else model.config.join

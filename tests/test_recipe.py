@@ -169,6 +169,7 @@ BAD = [
     ("tasks.mood.dataset=[sst2, sst2]", "tasks.mood.dataset: should name each dataset once"),
     ("tasks.mood.weight=0", "tasks.mood.weight: should be greater than 0, found 0"),
     ("tasks.mood.labels=[a, a]", 'tasks.mood.labels: should name each label once, found "a" twice'),
+    ("tasks.mood.labels=[a, ' ']", "tasks.mood.labels: should hold label names, found an empty"),
     ("tasks.mood.labels=[1.5]", "tasks.mood.labels: should hold label names, found 1.5; write it"),
     ("tasks.mood.labels=3", "tasks.mood.labels: should be a list of label names"),
     ("tasks.mood.metrics=wer", 'tasks.mood.metrics: should be a list, found "wer"'),
@@ -286,6 +287,7 @@ def test_a_python_recipe_is_resolved_from_the_working_directory(
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6) | st.sampled_from(
     ["no", "1", "null", "true", "1e-4", "été", "人", "a: b", "# x", "\u2028"]
 )
+LABELS = NAMES.filter(str.strip)
 RATES = st.floats(1e-12, 1e3, exclude_min=True)
 
 
@@ -313,8 +315,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
     }
     content["tasks"]["mood"] |= {
         "dataset": ["sst2", "local"],
-        "labels": draw(st.none() | NAMES | st.lists(NAMES, min_size=1, max_size=3, unique=True)),
-        "map": draw(st.dictionaries(NAMES, NAMES, max_size=2)),
+        "labels": draw(st.none() | NAMES | st.lists(LABELS, min_size=1, max_size=3, unique=True)),
+        "map": draw(st.dictionaries(LABELS, LABELS, max_size=2)),
         "label": draw(NAMES | st.dictionaries(NAMES, NAMES, max_size=2)),
         "option": draw(st.none() | st.booleans() | st.integers() | RATES | st.tuples(NAMES, NAMES)),
     }

@@ -16,13 +16,13 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from mtl_nlp.errors import ModelError
+from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.heads.by_task import HeadsByTask
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
-from mtl_nlp.model.limits import padding_problem
+from mtl_nlp.model.limits import check_length, padding_problem
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
 from mtl_nlp.model.reading import Texts
 from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
@@ -136,7 +136,7 @@ class MultiTaskModel(PreTrainedModel):
             token: Hub token for a private one.
 
         Raises:
-            RecipeError: If a task is not well described.
+            RecipeError: If a task is not well described, or the encoder has not so many positions.
             ModelError: If there is no such encoder, it does not load, or padding changes what it
                 computes.
             HubError: If the Hub refuses or cannot be reached.
@@ -145,6 +145,7 @@ class MultiTaskModel(PreTrainedModel):
         base = _pretrained(source, dropout)
         config = MultiTaskConfig(encoder_config=base.config, max_seq_length=max_length)
         shared = _shared_part(base)
+        check_length(shared, max_length)
         if problem := padding_problem(shared):
             raise ModelError(f"encoder {source}: {problem}")
         model = cls(config, encoder=shared)
@@ -176,11 +177,13 @@ class MultiTaskModel(PreTrainedModel):
             token: Hub token for a private one.
 
         Raises:
+            RecipeError: If the encoder has positions for fewer sub-words.
             ModelError: If there is no such checkpoint, or it cannot be taken in exactly; says why.
             HubError: If the Hub refuses or cannot be reached.
         """
         source = Source.parse(checkpoint, revision, token)
         taken = take_apart(source, name)
+        check_length(taken.encoder, max_length)
         if problem := padding_problem(taken.encoder):
             raise ModelError(f"model {source}: {problem}")
         config = MultiTaskConfig(encoder_config=taken.encoder.config, max_seq_length=max_length)
@@ -305,7 +308,13 @@ class MultiTaskModel(PreTrainedModel):
         if name in self.tasks:
             raise ValueError(f"the model has a task {name!r} already; remove it first")
         settings = {key: value for key, value in task.items() if key != "type"}
-        self.set_head(build_task(name, task.get("type", ""), settings, where=f"tasks.{name}"))
+        built = build_task(name, task.get("type", ""), settings, where=f"tasks.{name}")
+        if not built.labels and built.fewest_labels:
+            raise RecipeError(
+                f"tasks.{name}.labels: missing; without rows to learn them from, name all labels of"
+                f" a {built.type} task"
+            )
+        self.set_head(built)
 
     def set_head(self, task: Task) -> None:
         """Give the model a fresh head for a task that is already built."""

@@ -84,7 +84,9 @@ def saved_form(task: Task) -> dict[str, Any]:
 
 
 def _explain(cls: type[Task], error: Any, where: str) -> str:
-    key = str(error["loc"][0]) if error["loc"] else ""
+    if not error["loc"]:  # from the task as a whole
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    key = str(error["loc"][0])
     if error["type"] != "unexpected_keyword_argument":
         expected = error["msg"].replace("Input should", "should")
         return f"{where}.{key}: {expected}, found {error['input']!r}"

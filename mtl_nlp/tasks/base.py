@@ -11,6 +11,7 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from mtl_nlp import recipe_values
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.views import PLAIN, View
@@ -101,12 +102,25 @@ class Task(ABC):
     """Whether its loss compares the rows of a step with each other, so that no step may be cut."""
     learns_from_words: ClassVar[bool] = False
     """Whether ``learn`` is given the words of each row too, under ``words``."""
+    fewest_labels: ClassVar[int] = 0
+    """How many label names there must be for a head to tell something."""
 
     name: str
     weight: float = 1.0
     inputs: tuple[str, ...] = ("text",)
     stock: bool = True
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError for a name or labels that no task can have; none are yet to learn."""
+        recipe_values.name(self.name)
+        if self.labels:
+            recipe_values.label_names(self.labels)
+            if len(self.labels) < self.fewest_labels:
+                raise ValueError(
+                    f"a {self.type} task chooses among at least {self.fewest_labels} labels, found"
+                    f" {', '.join(self.labels)} alone"
+                )
 
     @property
     @abstractmethod

@@ -53,6 +53,7 @@ class DependencyParsing(Task):
         "heads": "one number per word: its head, counted from 1, 0 = root",
         "deprels": "one relation to the head per word",
     }
+    fewest_labels: ClassVar[int] = 1
 
     pooling: Literal["first", "last", "mean"] = option("mean", "which sub-words stand for a word")
     commonest: str = ""  # the label of words the encoder does not see

@@ -43,6 +43,7 @@ class Lemmatization(Task):
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("lemmas",),)
     column_meanings: ClassVar[Mapping[str, str]] = {"lemmas": "one lemma per word"}
     learns_from_words: ClassVar[bool] = True
+    fewest_labels: ClassVar[int] = 1
 
     pooling: Literal["first", "last", "mean"] = option("mean", "which sub-words stand for a word")
     min_count: Annotated[int, Field(ge=1)] = option(

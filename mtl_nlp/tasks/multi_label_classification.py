@@ -59,6 +59,7 @@ class MultiLabelClassification(ClassTask):
         "labels": "list of names or indices; an empty list is none of them",
     }
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
+    fewest_labels: ClassVar[int] = 1
 
     thresholds: tuple[float, ...] = ()
 

@@ -33,6 +33,7 @@ class MultiLabelTokenClassification(Task):
     per_token: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("tags",),)
     column_meanings: ClassVar[Mapping[str, str]] = {"tags": "one list of labels per word"}
+    fewest_labels: ClassVar[int] = 1
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class SoftClassification(Task):
         "label": "probabilities: {name: p}, or a list in the labels' order",
     }
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
+    fewest_labels: ClassVar[int] = 2
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class SpanClassification(Task):
     column_meanings: ClassVar[Mapping[str, str]] = {
         "spans": "list of {start, end, label}, words or characters, end exclusive",
     }
+    fewest_labels: ClassVar[int] = 1
 
     max_width: Annotated[int, Field(ge=1)] | None = option(
         None, "words of the longest span that is looked for; by default learned from train"

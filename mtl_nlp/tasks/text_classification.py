@@ -36,6 +36,7 @@ class TextClassification(ClassTask):
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("label",),)
     column_meanings: ClassVar[Mapping[str, str]] = {"label": "name or index of the label"}
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
+    fewest_labels: ClassVar[int] = 2
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -70,6 +70,7 @@ class TokenClassification(Task):
         "entities": "list of {start, end, label}, in characters, end exclusive",
     }
     auto_class: ClassVar[str | None] = "AutoModelForTokenClassification"
+    fewest_labels: ClassVar[int] = 1
 
     scheme: Literal["none", "bio", "bioes"] = option(
         "bio", "how the head's tags mark spans; none: every word has a label of its own"
@@ -82,6 +83,18 @@ class TokenClassification(Task):
     )
     commonest: str = ""  # with no scheme: the label of words the encoder does not see
     tag_order: tuple[str, ...] = ()  # the tags as a checkpoint taken in orders its logits
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError also for tags where span types should stand."""
+        super().__post_init__()
+        if self.scheme == "none":
+            return
+        for label in self.labels:  # a type may look like B-cell
+            if label == "O" or (label[:2] == "B-" and f"I-{label[2:]}" in self.labels):
+                raise ValueError(
+                    f"with scheme {self.scheme} labels are span types such as person, found the tag"
+                    f" {label!r}; name the types alone, or set scheme: none"
+                )
 
     @property
     def metric_names(self) -> tuple[str, ...]:

@@ -227,6 +227,15 @@ def test_rows_that_teach_nothing_are_told_with_their_datasets() -> None:
         _learn(MOOD, _labels("a"), _labels("a", None))
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["only"], "at least 2 labels, found only alone"), (["a", ""], "found an empty one")],
+)
+def test_classes_that_no_task_can_have_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=rf"dataset 'd', split train: task 't': .*{message}"):
+        _learn(MOOD, _labels(0, 0, feature=ClassLabel(names=names)))
+
+
 def test_one_dataset_carries_several_tasks() -> None:
     tasks = {"intent": MOOD, "slots": NER}
     _, bindings = bind_tasks(make_recipe({"d": WORDS}, tasks))

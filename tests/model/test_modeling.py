@@ -91,6 +91,10 @@ def test_a_task_is_added_and_removed(model: MultiTaskModel) -> None:
         ({"labels": ["x"]}, "tasks.new: '' is no task type"),
         ({**NER, "shceme": "bio"}, "tasks.new.shceme: unknown key; did you mean 'scheme'"),
         ({**NER, "scheme": "iob"}, "tasks.new.scheme: .*found 'iob'"),
+        ({**NER, "labels": ["O", "B-x"]}, "tasks.new: .*span types such as person, found the tag"),
+        ({**TOPIC, "labels": ["a"]}, "tasks.new: .*at least 2 labels, found a alone"),
+        ({"type": "text_classification"}, "tasks.new.labels: missing; .*name all labels of a text"),
+        ({"type": "token_classification"}, "tasks.new.labels: missing; .*name all labels of a tok"),
     ],
 )
 def test_a_badly_described_task_is_refused(
@@ -99,6 +103,23 @@ def test_a_badly_described_task_is_refused(
     with pytest.raises(RecipeError, match=message):
         model.add_task("new", task)
     assert "new" not in model.tasks
+
+
+@pytest.mark.parametrize("name", ["mean", "worst", "a.b", ""])
+def test_a_name_that_a_recipe_cannot_give_is_refused(folder: Path, name: str) -> None:
+    with pytest.raises(RecipeError, match=r"^tasks\..*(English letters|take another name)"):
+        MultiTaskModel.from_encoder(folder, tasks={name: TOPIC})
+
+
+def test_a_number_needs_no_labels(model: MultiTaskModel) -> None:
+    model.add_task("rating", {"type": "regression"})
+    assert model(**probe(model.encoder)).logits["rating"].shape[1] == 1
+
+
+def test_rows_longer_than_the_encoder_reads_are_refused(folder: Path) -> None:
+    assert MultiTaskModel.from_encoder(folder, {}, max_length=514).config.max_seq_length == 514
+    with pytest.raises(RecipeError, match=r"max_length: 515 tokens, .* use at most 514"):
+        MultiTaskModel.from_encoder(folder, {}, max_length=515)
 
 
 def test_a_head_that_cannot_be_lifted_is_our_own() -> None:

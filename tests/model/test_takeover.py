@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from mtl_nlp.errors import HubError, ModelError
+from mtl_nlp.errors import HubError, ModelError, RecipeError
 from mtl_nlp.heads.stock import lay_anew, probe
 from mtl_nlp.model.modeling import MultiTaskModel
 from tests.tiny import LIFTABLE, tiny_config
@@ -51,6 +51,14 @@ def test_logits_are_the_checkpoints_bit_for_bit(
     loaded = MultiTaskModel.from_pretrained(tmp_path / "ours")
     assert loaded.tasks == model.tasks
     assert torch.equal(loaded(**batch).logits["task"], stock(**batch).logits)
+
+
+def test_a_name_and_a_length_that_a_recipe_cannot_give_are_refused(tmp_path: Path) -> None:
+    _stock(tmp_path, SEQUENCE, ["neg", "pos"])
+    with pytest.raises(ModelError, match="`mean` and `worst` stand for scores"):
+        MultiTaskModel.from_transformers(tmp_path, name="mean")
+    with pytest.raises(RecipeError, match=r"max_length: 515 tokens, .* use at most 514"):
+        MultiTaskModel.from_transformers(tmp_path, name="mood", max_length=515)
 
 
 @pytest.mark.parametrize(

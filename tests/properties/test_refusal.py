@@ -235,6 +235,15 @@ RECIPES = {
     "labels twice": Mistake(
         f"{TRAIN} 'tasks.mood.labels=[good, good]'", ("tasks.mood.labels", '"good" twice')
     ),
+    "an empty label": Mistake(
+        f"{TRAIN} 'tasks.mood.labels=[good, \" \"]'", ("tasks.mood.labels", "found an empty one")
+    ),
+    "a label alone": Mistake(
+        f"{TRAIN} 'tasks.mood.labels=[good]'", ("tasks.mood: ", "at least 2 labels", "found good")
+    ),
+    "tags as span types": Mistake(
+        f"{TRAIN} 'tasks.ner.labels=[O, B-person]'", ("tasks.ner: ", "span types", "the tag 'O'")
+    ),
     "bf16 where it is not": Mistake(
         f"{TRAIN} training.precision=fp16", ("training.precision", "fp16")
     ),

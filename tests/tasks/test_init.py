@@ -52,6 +52,47 @@ def test_every_mistake_names_its_key(settings: dict[str, Any], message: str) -> 
         build_task("t", "token_classification", settings, where="tasks.t")
 
 
+TEXT, TAGS = "text_classification", "token_classification"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings", "message"),
+    [
+        ("a.b", TEXT, {}, r"a name is made of English letters.*such as `a_b`"),
+        ("mean", TEXT, {}, "`mean` and `worst` stand for scores over all tasks"),
+        ("worst", "regression", {}, "`mean` and `worst` stand for scores over all tasks"),
+        ("t", TEXT, {"labels": ["a", "b", "a"]}, 'should name each label once, found "a" twice'),
+        ("t", TAGS, {"labels": ["x", "x"]}, 'should name each label once, found "x" twice'),
+        ("t", TEXT, {"labels": ["a", ""]}, "should hold label names, found an empty one"),
+        ("t", TAGS, {"labels": [" \t"]}, "should hold label names, found an empty one"),
+        ("t", TEXT, {"labels": ["a"]}, "chooses among at least 2 labels, found a alone"),
+        ("t", "soft_classification", {"labels": ["a"]}, "at least 2 labels, found a alone"),
+        ("t", TAGS, {"labels": ["O", "B-x"]}, "are span types such as person, found the tag 'O'"),
+        ("t", TAGS, {"labels": ["I-x", "B-x"], "scheme": "bioes"}, "scheme bioes .* tag 'B-x'"),
+    ],
+)
+def test_a_name_or_labels_that_no_task_can_have_are_refused(
+    name: str, kind: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=rf"^tasks\.{name}: .*{message}"):
+        build_task(name, kind, settings, where=f"tasks.{name}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (TAGS, {"labels": ["B-cell", "T-cell"]}),
+        (TAGS, {"labels": ["B-cell"]}),
+        (TAGS, {"labels": ["O", "B-x", "I-x"], "scheme": "none"}),
+        ("multi_label_classification", {"labels": ["a"]}),
+        (TEXT, {}),
+    ],
+)
+def test_labels_that_only_look_odd_are_taken(kind: str, settings: dict[str, Any]) -> None:
+    task = build_task("t", kind, settings, where="tasks.t")
+    assert list(task.labels) == settings.get("labels", [])
+
+
 @pytest.mark.parametrize(
     "task",
     [

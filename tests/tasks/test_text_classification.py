@@ -33,7 +33,7 @@ def _labels(rows: list[Any], names: list[str] | None = None, **fields: Any) -> t
 
 
 def test_labels_are_given_or_the_class_names_or_those_of_train() -> None:
-    assert _labels(["x", "y", "x"], ["y", "x"], labels=("z",)) == ("z",)
+    assert _labels(["x", "y", "x"], ["y", "x"], labels=("z", "a")) == ("z", "a")
     assert _labels(["x", "x"], ["y", "x"]) == ("y", "x")
     assert _labels(["y", None, "x", "y"]) == ("x", "y")
 
