@@ -313,11 +313,17 @@ def label_name(value: Any, labels: Sequence[str]) -> str:
     A whole number that is itself the name of a label is that label, else it counts from 0.
 
     Raises:
-        ValueError: If it is neither text nor a whole number, or counts past the last label.
+        ValueError: If it is neither text nor a whole number, is empty, or counts past the last
+            label.
     """
     if isinstance(value, bool | np.bool_):
         value = str(bool(value)).lower()
     if isinstance(value, str):
+        if not value.strip():
+            raise ValueError(
+                f"expected a label, found {value!r}, an empty one; name it, or give null, which"
+                " stands for no label"
+            )
         return value
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)  # a CSV column of whole numbers with gaps is read as floats

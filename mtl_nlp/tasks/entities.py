@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mtl_nlp.tasks.base import label_name
 from mtl_nlp.tasks.schemes import Span, write_tags
 from mtl_nlp.words import Row, overlap
 
@@ -25,7 +26,7 @@ def _entity(value: Any) -> Span:
     if isinstance(value, Mapping):
         start, end, label = (value.get(key) for key in ("start", "end", "label"))
         if isinstance(start, int) and isinstance(end, int) and label is not None:
-            return Span(start, end, str(label))
+            return Span(start, end, label_name(label, ()))
     raise ValueError(f"expected an entity with start, end and label, found {value!r:.80}")
 
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedConfig
 from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, label_name
 from mtl_nlp.words import Row
 
 _SLACK = 0.02  # by which rounded probabilities may miss 1 in sum
@@ -147,7 +147,7 @@ class SoftClassification(Task):
                 " right label there is text_classification"
             )
         # In a column of mappings Arrow gives every row the keys of all, null where it has none.
-        given = {str(name): p for name, p in value.items() if p is not None}
+        given = {label_name(name, ()): p for name, p in value.items() if p is not None}
         if value and not given:
             return None
         for name, p in given.items():

@@ -374,6 +374,30 @@ ROWS = {
     "label not in the list": Mistake(
         f"{TRAIN} 'tasks.mood.labels=[good, fine]'", ("row 1", "'bad'", "tasks.mood.labels")
     ),
+    "empty label": Mistake(
+        TRAIN, ("split train, row 4, column mood", "found '', an empty one"), reviews({"mood": ""})
+    ),
+    "blank label in test": Mistake(
+        TRAIN, ("split test, row 4, column mood", "an empty one"), reviews({"mood": " "}, "test")
+    ),
+    "blank label among given ones": Mistake(
+        f"{TRAIN} 'tasks.mood.labels=[good, bad]'",
+        ("split train, row 4, column mood", "an empty one", "null"),
+        reviews({"mood": "  "}),
+    ),
+    "empty label of a word": Mistake(
+        f"{TRAIN} tasks.ner.scheme=none",
+        ("split train, row 2, column tags", "an empty one"),
+        news({"tags": ["O", ""]}),
+    ),
+    "empty tag": Mistake(
+        TRAIN, ("split train, row 2, column tags", "'' is no tag"), news({"tags": ["O", ""]})
+    ),
+    "empty label of an entity": Mistake(
+        TRAIN,
+        ("split train, row 4, column spans", "an empty one"),
+        reviews({"spans": [{"start": 0, "end": 1, "label": ""}]}),
+    ),
     "index past the list": Mistake(
         f"{TRAIN} 'tasks.mood.labels=[good, bad]'",
         ("split train, row 4", "column mood", "index 7"),

@@ -79,7 +79,13 @@ def test_what_is_neither_name_nor_index_is_told(value: Any) -> None:
         label_name(value, ["x", "y"])
 
 
-@given(st.lists(st.text(min_size=1, max_size=3), min_size=1, max_size=6))
+@pytest.mark.parametrize("value", ["", " ", "\t\u3000"])
+def test_an_empty_label_is_told_with_what_stands_for_none(value: str) -> None:
+    with pytest.raises(ValueError, match="an empty one; name it, or give null"):
+        label_name(value, ["x", value])
+
+
+@given(st.lists(st.text(max_size=3).filter(str.strip), min_size=1, max_size=6))
 def test_a_given_name_stays_as_it_is(labels: list[str]) -> None:
     assert [label_name(label, labels) for label in labels] == labels
 

@@ -74,6 +74,7 @@ def test_what_is_widened_to_whole_words_is_told(start: int, end: int, told: str)
         ([_entity(3, 4)], "'x' of characters 3 to 4 is only blanks"),
         ([_entity(0, None)], "expected an entity with start, end and label, found"),
         ([_entity(0, 1, None)], "expected an entity with start, end and label, found"),
+        ([_entity(0, 1, " ")], "expected a label, found ' ', an empty one"),
         (["x"], "expected an entity with start, end and label, found 'x'"),
         ("x", "expected a list of entities, found 'x'"),
         ({"start": [0], "end": [1, 2], "label": ["x"]}, "expected lists of starts, ends and"),

@@ -72,6 +72,7 @@ def test_probabilities_are_read_by_name_or_in_order(value: Any, read: Any) -> No
         ({"bad": "1"}, r"expected a probability in \[0, 1\] for bad, found '1'"),
         ({"bad": float("nan")}, r"expected a probability in \[0, 1\] for bad, found nan"),
         ({"bad": 0.5, "good": 0.25}, "sum to 1, found the sum 0.75; divide votes by their number"),
+        ({"bad": 0.5, " ": 0.5}, "expected a label, found ' ', an empty one"),
         ({}, "sum to 1, found the sum 0"),
     ],
 )
