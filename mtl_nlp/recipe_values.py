@@ -206,8 +206,13 @@ def check_splits(
 
 
 def wrong_loader(path: str, file: str) -> str | None:
-    """What is wrong where a file's ending is another loader's."""
+    """What is wrong where a file's ending is another loader's, or no loader's."""
     loader = _LOADER_OF.get(_ending(file))
+    if file.lower().endswith(".parquet.gz"):
+        return (
+            f"`{file}` is not read: a Parquet file is compressed inside and read from its end;"
+            " unpack it with gunzip and name the .parquet file"
+        )
     if loader is None or loader == path or path not in _LOADER_OF.values():
         return None
     return f"`{file}` is not a file for `path: {path}`; write `path: {loader}`"

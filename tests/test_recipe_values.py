@@ -95,6 +95,14 @@ def test_endings_fit_their_loaders(path: str, file: str, loader: str | None) -> 
     assert wrong == (mend if loader else None)
 
 
+@pytest.mark.parametrize("path", ["parquet", "json"])
+def test_gzipped_parquet_is_no_file_of_any_loader(path: str) -> None:
+    wrong = values.wrong_loader(path, "a/b.Parquet.gz")
+    assert wrong is not None
+    assert "`a/b.Parquet.gz` is not read" in wrong
+    assert "gunzip" in wrong
+
+
 @pytest.mark.parametrize("path", ["jsonl", "data/train.csv", "TXT", "dev.conllu"])
 def test_a_file_is_no_loader(path: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"`path: {path}` names no dataset")):

@@ -283,6 +283,11 @@ FILES = {
         ("dataset 'news'", "w.parquet"),
         {"w.parquet": b"PAR1 no"},
     ),
+    "gzipped Parquet": Mistake(
+        f"{TRAIN} datasets.news.path=parquet 'datasets.news.data_files={{train: w.parquet.gz}}'",
+        ("datasets.news.data_files.train", "w.parquet.gz", "gunzip"),
+        {"w.parquet.gz": gzip.compress(b"PAR1")},
+    ),
     "ragged CSV": Mistake(
         f"{TRAIN} datasets.reviews.path=csv 'datasets.reviews.data_files={{train: t.csv}}'",
         ("dataset 'reviews'", "t.csv"),
