@@ -17,7 +17,13 @@ from pydantic import (
 
 from mtl_nlp import recipe_values as values
 from mtl_nlp.errors import RecipeError
-from mtl_nlp.recipe_mistakes import broken_references, differences, mistake, together
+from mtl_nlp.recipe_mistakes import (
+    broken_references,
+    differences,
+    mistake,
+    together,
+    unequal_joins,
+)
 
 Split = Literal["train", "validation", "test"]
 LongText = Literal["cut", "windows"]
@@ -56,7 +62,7 @@ class DatasetSpec(_Spec):
     text_pair: Text | None = None  # column: the second text of a pair
     choices: Text | None = None  # column: a list of texts to choose from
     tokens: Text | None = None  # column: a list of words, instead of text
-    join: str = " "  # put between the words to make the string that is encoded
+    join: str = " "  # put between the words to encode one string; the same in all datasets
     splits: dict[Split, Annotated[str | float, PlainValidator(values.split_source)]] = {}
     max_rows: dict[Split, Count] = {}  # rows of a seeded sample, per split
 
@@ -215,7 +221,11 @@ class Recipe(_Spec):
             mistakes = [mistake(details, Recipe) for details in error.errors(include_url=False)]
         else:
             by_task = {name: task.datasets for name, task in self.tasks.items()}
-            mistakes = list(broken_references(self.datasets, by_task, self.evaluation.select))
+            joins = {name: d.join for name, d in self.datasets.items() if d.tokens is not None}
+            mistakes = [
+                *broken_references(self.datasets, by_task, self.evaluation.select),
+                *unequal_joins(joins),
+            ]
         if mistakes:
             raise RecipeError(together(mistakes))
 

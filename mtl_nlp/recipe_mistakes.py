@@ -97,6 +97,22 @@ def broken_references(
             yield f"evaluation.select: there is no task `{task}`; {hint}"
 
 
+def unequal_joins(joins: Mapping[str, str]) -> Iterator[str]:
+    """What is wrong where words are joined in several ways, of which a model can keep but one.
+
+    Args:
+        joins: What stands between the words, by dataset.
+    """
+    for name, join in joins.items():
+        first, kept = next(iter(joins.items()))
+        if join != kept:
+            yield (
+                f"datasets.{name}.join: should be {found(kept)} as in `datasets.{first}`, found"
+                f" {found(join)}; a model joins the words of all its inputs alike, so make them"
+                " the same or train a model for each"
+            )
+
+
 def differences(place: str, before: Any, after: Any) -> Iterator[str]:
     """The changed values of two mappings, `place: before -> after`."""
     if isinstance(before, dict) and isinstance(after, dict):

@@ -193,6 +193,17 @@ BAD = [
 ]  # fmt: skip
 
 
+def test_only_datasets_with_words_must_join_them_alike() -> None:
+    content = mapping()
+    words = {"path": "org/words", "tokens": "words"}
+    content["datasets"] |= {"one": {**words, "join": ""}, "two": {**words, "join": ""}}
+    content["datasets"]["sst2"]["join"] = "-"
+    content["tasks"]["mood"]["dataset"] = ["sst2", "one", "two"]
+    recipe = Recipe(**content)
+    with pytest.raises(RecipeError, match=r'datasets.two.join: .* "" as in `datasets.one`, found'):
+        recipe.with_overrides(["datasets.two.join=null"])
+
+
 @pytest.mark.parametrize(("override", "fragment"), BAD, ids=[word for word, _ in BAD])
 def test_a_mistake_is_told_with_its_place_and_mend(override: str, fragment: str) -> None:
     with pytest.raises(RecipeError, match=r"^[\w.-]+: ") as raised:

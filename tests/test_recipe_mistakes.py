@@ -1,4 +1,4 @@
-from mtl_nlp.recipe_mistakes import broken_references, differences, together
+from mtl_nlp.recipe_mistakes import broken_references, differences, together, unequal_joins
 
 
 def test_one_mistake_is_told_alone_and_several_on_lines_of_their_own() -> None:
@@ -17,6 +17,16 @@ def test_every_broken_reference_is_told() -> None:
     assert [line.partition(":")[0] for line in told] == ["tasks.ner.dataset", "evaluation.select"]
     told = list(broken_references(["wnut", "spare"], {"ner": ["wnut"]}, "worst"))
     assert [line.partition(":")[0] for line in told] == ["datasets.spare"]
+
+
+def test_every_other_join_is_told_with_the_first() -> None:
+    assert not list(unequal_joins({}))
+    assert not list(unequal_joins({"a": "", "b": ""}))
+    told = list(unequal_joins({"a": " ", "b": "", "c": " ", "d": "_"}))
+    assert [line.partition(";")[0] for line in told] == [
+        'datasets.b.join: should be " " as in `datasets.a`, found ""',
+        'datasets.d.join: should be " " as in `datasets.a`, found "_"',
+    ]
 
 
 def test_differences_name_the_place_and_both_values() -> None:

@@ -175,6 +175,10 @@ RECIPES = {
     "reserved name": Mistake(
         f"{TRAIN} 'tasks.mean={{type: x, dataset: news}}'", ("tasks.mean", "another name")
     ),
+    "two ways to join words": Mistake(
+        f"{TRAIN} datasets.reviews.text=null datasets.reviews.tokens=text datasets.news.join=_",
+        ("datasets.news.join", "`datasets.reviews`", "the same"),
+    ),
     "two inputs": Mistake(f"{TRAIN} datasets.news.text=text", ("datasets.news", "keep one")),
     "no input": Mistake(
         TRAIN, ("datasets.reviews", "text: COLUMN"), recipe(datasets__reviews__text=...)
