@@ -43,6 +43,7 @@ from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import check_evaluated
 from mtl_nlp.training.tuning import set_tasks
+from mtl_nlp.training.unknown_labels import unknown_labels
 
 
 def check(recipe: Recipe) -> dict[str, Any]:
@@ -188,7 +189,7 @@ def evaluate(
             f"split {split}: no row of {split} has a label of {', '.join(wanted)}; name a split"
             " with labels, or check the tasks' columns"
         )
-    for note in further.notes:
+    for note in (*further.notes, *unknown_labels(predictor.model.tasks, rows)):
         progress.say(f"note: {note}")
     return {split: evaluate_rows(predictor, rows, further=further)}
 

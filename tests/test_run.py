@@ -269,6 +269,28 @@ def test_evaluate_needs_no_train_split_but_labels(
         evaluate(run.path, only)
 
 
+def test_evaluate_tells_labels_that_the_model_lacks(
+    run: Run,
+    recipe: Recipe,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [json.loads(line) for line in (folder / "news-test.jsonl").read_text().splitlines()]
+    odd = [{**row, "topic": "aside"} for row in rows[:2]] + rows[2:]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in odd))
+    news = recipe.datasets["news"].model_copy(update={"data_files": {"test": [str(path)]}})
+    tasks = {"topic": recipe.tasks["topic"]}
+    only = recipe.model_copy(update={"datasets": {"news": news}, "tasks": tasks})
+    found = evaluate(run.path, only)["test"]["topic"]["accuracy"]
+    output = capsys.readouterr()
+    assert found <= 1 - 2 / len(rows)
+    assert output.err.count("task 'topic': labels that the model lacks") == 1
+    assert "aside (2)" in output.err
+    assert output.out == ""
+
+
 @pytest.fixture
 def logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", WRITER)

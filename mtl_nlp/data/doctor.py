@@ -229,14 +229,14 @@ class _Labels:
         told = []
         if unseen := self._unseen():
             told.append(
-                f"{where}: labels that train lacks: {_listed(unseen)}; they count as errors in"
+                f"{where}: labels that train lacks: {listed(unseen)}; they count as errors in"
                 " scoring"
             )
         known = [label for counts in self.counts.values() for label, n in counts.items() if n]
         if never := [label for label in self.task.labels if label not in known]:
-            told.append(f"{where}: labels that no row has: {_listed(never)}; nothing teaches them")
+            told.append(f"{where}: labels that no row has: {listed(never)}; nothing teaches them")
         if rare := [label for label, n in train.items() if n == 1]:
-            told.append(f"{where}: labels that occur only once in train: {_listed(rare)}")
+            told.append(f"{where}: labels that occur only once in train: {listed(rare)}")
         if not self.labelled.get("validation"):
             told.append(
                 f"{where}: no row of validation has its label, so it has no part in choosing the"
@@ -292,7 +292,7 @@ def _idle_map(
     idle = [old for old in bindings[0].rename if old not in used]
     if not idle:
         return []
-    return [f"task {bindings[0].task!r}: map renames labels that no row has: {_listed(idle)}"]
+    return [f"task {bindings[0].task!r}: map renames labels that no row has: {listed(idle)}"]
 
 
 def _conflicts(binding: Binding, train: _Reading) -> list[str]:
@@ -339,6 +339,7 @@ def _leaks(
                     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names in a row, cut where there are many."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
