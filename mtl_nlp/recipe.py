@@ -65,6 +65,7 @@ class DatasetSpec(_Spec):
     join: str = " "  # put between the words to encode one string; the same in all datasets
     splits: dict[Split, Annotated[str | float, PlainValidator(values.split_source)]] = {}
     max_rows: dict[Split, Count] = {}  # rows of a seeded sample, per split
+    streaming: Annotated[bool, Field(strict=True), AfterValidator(values.streaming)] = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

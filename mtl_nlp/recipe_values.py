@@ -107,6 +107,17 @@ def data_files(value: Any) -> dict[str, list[str]] | None:
     return result
 
 
+def streaming(value: bool) -> bool:
+    """False: what is streamed is known row by row, and a training plans over all rows."""
+    if value:
+        raise ValueError(
+            "true is not possible: rows are shuffled over whole passes and encoded once, so a"
+            " dataset is read whole (from disk, not into memory); take fewer rows with `max_rows`,"
+            " or make a local Parquet copy of those you need"
+        )
+    return value
+
+
 def split_source(value: Any) -> str | float:
     """Where a split comes from: the dataset's own name of it, or the share of train held out."""
     if isinstance(value, str) and value:

@@ -31,6 +31,7 @@ datasets:
     tokens: tokens
     splits: {validation: dev}
     max_rows: {train: 3000}
+    streaming: false
 
 tasks:
   sentiment: {type: text_classification, dataset: sst2, label: label}
@@ -142,7 +143,9 @@ BAD = [
     ("stride=-1", "stride: should be greater than or equal to 0, found -1"),
     ("seed=-1", "seed: should be greater than or equal to 0, found -1"),
     ("datasets={}", "datasets: should hold at least one entry"),
-    ("datasets.sst2.streaming=false", "datasets.sst2.streaming: unknown key; known are `path`"),
+    ("datasets.sst2.columns=[a]", "datasets.sst2.columns: unknown key; known are `path`"),
+    ("datasets.sst2.streaming=true", "datasets.sst2.streaming: true is not possible: rows"),
+    ("datasets.sst2.streaming='no'", "datasets.sst2.streaming: should be true or false"),
     ("datasets.sst2.path=null", "datasets.sst2.path: missing; give a Hub id, or one of json, csv"),
     ("datasets.sst2.path=jsonl", "`path: jsonl` names no dataset and no loader of files"),
     ("datasets.sst2.path=a/b.csv", "write `path: csv` and `data_files: a/b.csv`"),

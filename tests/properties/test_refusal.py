@@ -179,6 +179,10 @@ RECIPES = {
         f"{TRAIN} datasets.reviews.text=null datasets.reviews.tokens=text datasets.news.join=_",
         ("datasets.news.join", "`datasets.reviews`", "the same"),
     ),
+    "streaming": Mistake(
+        f"{TRAIN} datasets.news.streaming=true",
+        ("datasets.news.streaming", "shuffled over whole passes", "`max_rows`", "Parquet"),
+    ),
     "two inputs": Mistake(f"{TRAIN} datasets.news.text=text", ("datasets.news", "keep one")),
     "no input": Mistake(
         TRAIN, ("datasets.reviews", "text: COLUMN"), recipe(datasets__reviews__text=...)
