@@ -54,7 +54,7 @@ class _Spec(BaseModel):
 class DatasetSpec(_Spec):
     """A table of rows: where it is and which columns are the input."""
 
-    path: Text  # Hub id, folder, or a loader of files: json, csv, parquet, text, conllu
+    path: Text  # Hub id, folder, or a loader of files: json, csv (.tsv too), parquet, text, conllu
     name: Text | None = None  # configuration of the Hub dataset
     revision: Text | None = None  # commit, branch or tag of the Hub dataset
     data_files: Annotated[dict[str, list[str]] | None, PlainValidator(values.data_files)] = None

@@ -1,15 +1,14 @@
 """Treebanks in CoNLL-U (universaldependencies.org/format.html) as a table of sentences."""
 
-import glob
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import Dataset, Features, Value
 from datasets import List as ListFeature
+
+from mtl_nlp.data.text_files import matching_files, numbered_lines
 
 LOADER = "conllu"
 """What a recipe's ``path`` is for such files."""
@@ -58,7 +57,7 @@ def read_conllu(patterns: Sequence[str]) -> Dataset:
         ValueError: If a file cannot be read or a line is not CoNLL-U; it names file and line.
     """
     columns: dict[str, list[object]] = {name: [] for name in _FEATURES}
-    for file in _files(patterns):
+    for file in matching_files(patterns):
         for words in _sentences(file):
             columns["tokens"].append([word.form for word in words])
             columns["upos"].append(_or_none([word.upos for word in words]))
@@ -70,19 +69,9 @@ def read_conllu(patterns: Sequence[str]) -> Dataset:
     return Dataset.from_dict(columns, features=_FEATURES)
 
 
-def _files(patterns: Sequence[str]) -> Iterator[Path]:
-    for pattern in patterns:
-        found = [pattern]
-        if glob.has_magic(pattern) and not Path(pattern).is_file():
-            found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - may be absolute
-        if not found:
-            raise ValueError(f"no file matches {pattern}")
-        yield from map(Path, found)
-
-
 def _sentences(file: Path) -> Iterator[list[_Word]]:
     words: list[_Word] = []
-    for number, line in _lines(file):
+    for number, line in numbered_lines(file):
         if not line.strip():
             if words:
                 yield words
@@ -95,18 +84,6 @@ def _sentences(file: Path) -> Iterator[list[_Word]]:
             words += [] if word is None else [word]
     if words:
         yield words
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    opened = gzip.open if file.suffix == ".gz" else open
-    try:
-        with opened(file, "rt", encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                yield number, line.removesuffix("\n")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} is not UTF-8; save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{file} cannot be read whole: {error}") from None
 
 
 def _word(line: str, number: int) -> _Word | None:

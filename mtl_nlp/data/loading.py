@@ -1,11 +1,12 @@
 """A recipe's datasets as ``datasets`` reads them, under our names for their splits."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict, DownloadConfig, load_dataset
 
-from mtl_nlp.data import conllu
+from mtl_nlp.data import conllu, csv_files
 from mtl_nlp.errors import DataError
 from mtl_nlp.packages import PREFIX, package_folder
 from mtl_nlp.recipe import DatasetSpec, Split
@@ -13,6 +14,8 @@ from mtl_nlp.recipe import DatasetSpec, Split
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 HELD_OUT = 0.1
 """Share of train that becomes validation where a dataset has none."""
+_NO_ROWS = ("corresponds to no data", "BatchSize must be greater than 0", "at least one example")
+"""What the loaders of JSON and Arrow, of Parquet and of texts say of a file without rows."""
 
 
 def load_splits(
@@ -86,6 +89,13 @@ def _load_files(
     path = spec.path
     if path == conllu.LOADER:
         return _load_conllu(place, data_files or {})
+    files = [file for named in (data_files or {}).values() for file in named]
+    options: dict[str, Any] = {}
+    if path == csv_files.LOADER:
+        try:
+            options["sep"] = csv_files.separator(files)
+        except ValueError as error:
+            raise DataError(f"{place}: {error}") from None
     try:
         if path.startswith(PREFIX):
             path = str(package_folder(path))
@@ -95,12 +105,13 @@ def _load_files(
             revision=spec.revision,
             data_files=data_files,
             download_config=DownloadConfig(disable_tqdm=True),
+            **options,
         )
     except Exception as error:  # there are many loaders, and each fails in its own way
         reason = error.__cause__ or error
-        empty = isinstance(reason, StopIteration)
-        what = "it holds no rows" if empty else str(reason).strip().rstrip(".")
-        files = [file for named in (data_files or {}).values() for file in named]
+        what = str(reason).strip().rstrip(".")
+        if isinstance(reason, StopIteration) or any(words in what for words in _NO_ROWS):
+            what = "it holds no rows"
         raise DataError(
             f"{place} ({', '.join(files) or spec.path}) cannot be loaded: {what}; check path,"
             " name and data_files, that the files are whole, and that a column holds one kind of"

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.errors import DataError
@@ -121,10 +123,21 @@ def test_a_broken_file_is_told_with_the_dataset(tmp_path: Path) -> None:
         load_splits("d", spec, seed=1)
 
 
-def test_an_empty_file_is_told(tmp_path: Path) -> None:
-    files = {"train": write_rows(tmp_path / "train.jsonl", [])}
+@pytest.mark.parametrize(
+    ("path", "content"), [("json", b""), ("json", b"[]"), ("json", b"\n"), ("text", b"")]
+)
+def test_an_empty_file_is_told(tmp_path: Path, path: str, content: bytes) -> None:
+    (tmp_path / "train").write_bytes(content)
     with pytest.raises(DataError, match=r"dataset 'd', split train .*it holds no rows"):
-        load_splits("d", _spec("json", files), seed=1)
+        load_splits("d", _spec(path, {"train": str(tmp_path / "train")}), seed=1)
+
+
+def test_a_table_without_rows_is_told(tmp_path: Path) -> None:
+    empty = pa.table({"text": pa.array([], pa.string())})
+    parquet.write_table(empty, tmp_path / "train.parquet")
+    spec = _spec("parquet", {"train": str(tmp_path / "train.parquet")})
+    with pytest.raises(DataError, match=r"dataset 'd', split train .*it holds no rows"):
+        load_splits("d", spec, seed=1)
 
 
 def test_splits_need_not_have_the_same_types(tmp_path: Path) -> None:

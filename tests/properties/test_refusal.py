@@ -301,6 +301,21 @@ FILES = {
         ("dataset 'reviews'", "t.csv"),
         {"t.csv": "text,mood,spans\na,b,c\na,b,c,d,e\n"},
     ),
+    "CSV without rows": Mistake(
+        f"{TRAIN} datasets.reviews.path=csv 'datasets.reviews.data_files={{train: t.csv}}'",
+        ("dataset 'reviews', split train", "t.csv", "no rows", "that line alone"),
+        {"t.csv": "text,mood,spans\n"},
+    ),
+    "CSV with a column twice": Mistake(
+        f"{TRAIN} datasets.reviews.path=csv 'datasets.reviews.data_files={{train: t.csv}}'",
+        ("dataset 'reviews', split train", "t.csv", "'mood' twice", "rename or drop"),
+        {"t.csv": "text,mood,mood\na,good,bad\n"},
+    ),
+    "TSV beside CSV": Mistake(
+        f"{TRAIN} datasets.reviews.path=csv 'datasets.reviews.data_files=[a.tsv, b.csv]'",
+        ("dataset 'reviews', split train", "a.tsv has tabs", "b.csv has commas"),
+        {"a.tsv": "text\tmood\na\tgood\n", "b.csv": "text,mood\na,good\n"},
+    ),
     "empty file": Mistake(TRAIN, ("dataset 'news'", "words.jsonl", "no rows"), {"words.jsonl": ""}),
     "no such input column": Mistake(
         f"{TRAIN} datasets.reviews.text=texts", ("dataset 'reviews'", "'texts'", "text, mood")
