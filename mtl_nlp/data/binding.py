@@ -14,7 +14,7 @@ from mtl_nlp.recipe import Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
 from mtl_nlp.tasks.base import Fields, Task, label_name, options_of
 from mtl_nlp.tasks.own import is_own, load_own_type
-from mtl_nlp.words import split_words
+from mtl_nlp.words import Words, join_words, split_words
 
 _ROWS_AT_ONCE = 1000
 
@@ -273,11 +273,12 @@ def _column(column: Any, dataset: str, where: str) -> str:
     return column
 
 
-def _words(value: Any) -> list[str]:
+def _words(value: Any) -> Words:
     """The words of an input; none where there is no input, which is told when rows are read."""
     if isinstance(value, str):
-        return split_words(value).strings()
-    return value if isinstance(value, list) else []
+        return split_words(value)
+    is_words = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    return join_words(value if is_words else [])
 
 
 def _class_names(feature: Any) -> list[str] | None:

@@ -101,7 +101,7 @@ class Task(ABC):
     whole_step: ClassVar[bool] = False
     """Whether its loss compares the rows of a step with each other, so that no step may be cut."""
     learns_from_words: ClassVar[bool] = False
-    """Whether ``learn`` is given the words of each row too, under ``words``."""
+    """Whether ``learn`` is given the `Words` of each row too, under ``words``."""
     fewest_labels: ClassVar[int] = 0
     """How many label names there must be for a head to tell something."""
 

@@ -73,7 +73,7 @@ class Lemmatization(Task):
             return self
         counts: Counter[str] = Counter()
         for row in rows:
-            words, lemmas = row["words"], _lemmas(row["lemmas"])
+            words, lemmas = row["words"].strings(), _lemmas(row["lemmas"])
             if lemmas is not None:
                 _check_number(words, lemmas)
                 pairs = zip(words, lemmas, strict=True)

@@ -20,7 +20,7 @@ from mtl_nlp.tasks.entities import entity_words, read_entities, widened
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.words import Row, overlap
 
-_WIDTH = 12  # words of the longest span where the training spans tell nothing of words
+_WIDTH = 12  # words of the longest span where there are no training spans
 _COVERED = 99  # percent of the training spans that a learned width has room for
 
 
@@ -38,6 +38,7 @@ class SpanClassification(Task):
     column_meanings: ClassVar[Mapping[str, str]] = {
         "spans": "list of {start, end, label}, words or characters, end exclusive",
     }
+    learns_from_words: ClassVar[bool] = True  # a text's spans count characters
     fewest_labels: ClassVar[int] = 1
 
     max_width: Annotated[int, Field(ge=1)] | None = option(
@@ -66,18 +67,23 @@ class SpanClassification(Task):
         """The task with its labels and the width that 99 of 100 training spans have room in.
 
         The longest of all would let one odd span set what every row costs. With fewer than 100
-        spans the two are the same. Spans of a text count characters, which tell no width.
+        spans the two are the same.
         """
         if self.labels and self.max_width:
             return self
-        spans = [span for row in rows for span in read_entities(row["spans"])]
-        labels = self.labels or tuple(class_names or ())
-        labels = labels or sorted_labels(Counter(span.label for span in spans))
+        counts: Counter[str] = Counter()
+        widths: list[int] = []  # in words
+        for row in rows:
+            spans = read_entities(row["spans"])
+            if not self._counts_words:
+                spans = entity_words(spans, Row(row["words"]))
+            counts.update(span.label for span in spans)
+            widths += [max(1, span.end - span.start) for span in spans]
+        labels = self.labels or tuple(class_names or ()) or sorted_labels(counts)
         if not labels:
             raise ValueError("expected some spans in train, found none; check the column")
         width = self._width
-        if spans and not self.max_width and self._counts_words:
-            widths = [max(1, span.end - span.start) for span in spans]
+        if widths and not self.max_width:
             width = int(np.percentile(widths, _COVERED, method="inverted_cdf"))
         return replace(self, labels=labels, max_width=width)
 

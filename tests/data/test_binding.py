@@ -275,9 +275,18 @@ def test_a_metric_is_called_by_its_last_name(source: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("column", "words"),
-    [(["a b", "c"], ["a b", "c"]), ("It's so.", ["It's", "so", "."]), (None, [])],
+    [
+        (["a b", "c"], [(0, "a b"), (4, "c")]),
+        ("It's so.", [(0, "It's"), (5, "so"), (7, ".")]),
+        (None, []),
+    ],
 )
-def test_a_task_that_learns_from_words_is_given_them(column: Any, words: list[str]) -> None:
+def test_a_task_that_learns_from_words_is_given_them(
+    column: Any, words: list[tuple[int, str]]
+) -> None:
     table = Dataset.from_list([{"lemmas": ["x"], "input": column, "other": 1}])
     binding = Binding("t", "d", {"lemmas": "lemmas"}, {}, "input")
-    assert list(binding.column(table)) == [{"lemmas": ["x"], "words": words}]
+    (fields,) = binding.column(table)
+    assert fields.keys() == {"lemmas", "words"}
+    found = fields["words"]
+    assert list(zip(found.starts, found.strings(), strict=True)) == words

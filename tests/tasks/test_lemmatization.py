@@ -36,7 +36,7 @@ def row(*tokens: str) -> Row:
 
 
 def learned(*pairs: tuple[list[str], Any], **fields: Any) -> Lemmatization:
-    rows = [{"words": words, "lemmas": lemmas} for words, lemmas in pairs]
+    rows = [{"words": join_words(words), "lemmas": lemmas} for words, lemmas in pairs]
     return task(labels=(), **fields).learn(rows, None)
 
 

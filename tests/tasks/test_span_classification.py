@@ -94,9 +94,17 @@ def test_a_learned_width_has_room_for_99_of_100_spans(rest: int, width: int) -> 
     assert _task(labels=(), max_width=None).learn(rows, None).max_width == width
 
 
-def test_characters_tell_no_width() -> None:
+def test_the_width_of_spans_of_a_text_is_in_words() -> None:
     task = _task(labels=(), max_width=None, inputs=("text",))
-    assert task.learn([{"spans": [_span(0, 90)]}], None).max_width == 12
+    words = split_words("She teaches at New York University.")
+    rows = [{"spans": [_span(15, 34), _span(16, 23)], "words": words}]
+    assert task.learn(rows, None).max_width == 3
+    with pytest.raises(ValueError, match="'org' of characters 30 to 90 lies outside the text"):
+        task.learn([{"spans": [_span(30, 90)], "words": words}], None)
+
+
+def test_without_spans_the_width_is_that_of_no_data() -> None:
+    assert _task(max_width=None).learn([{"spans": []}], None).max_width == 12
 
 
 def test_no_spans_teach_nothing() -> None:

@@ -97,6 +97,7 @@ def test_nested_spans_are_learned(unit: str, tmp_path: Path) -> None:
     run = train(_recipe(tmp_path, NESTED if unit == "words" else texts))
     assert run.metrics["validation"]["t"]["f1"] == 1.0
     pipe = pipeline(run.path)
+    assert pipe.predictor.model.tasks["t"].max_width == 4
     for row in texts[:3]:
         assert [
             {"start": one["start"], "end": one["end"], "label": one["entity_group"]}
