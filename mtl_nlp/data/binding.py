@@ -244,6 +244,13 @@ def _inputs(recipe: Recipe, spec: TaskSpec, cls: type[Task], where: str) -> tupl
             f"{where}.dataset: {', '.join(sorted(pairs))} holds pairs of texts, the other datasets"
             " single ones; a task needs the same kind of input everywhere"
         )
+    words = {dataset for dataset, kind in kinds.items() if "tokens" in kind}
+    if cls.counts_by_input and words and len(words) < len(kinds):
+        raise RecipeError(
+            f"{where}.dataset: places in {', '.join(sorted(words))} count words of tokens, in the"
+            f" other datasets characters of a text; a {cls.type} task needs one of the two"
+            " everywhere, so bring the datasets to one or make two tasks of it"
+        )
     return next(iter(kinds.values()))
 
 

@@ -93,6 +93,9 @@ class Task(ABC):
     """What a row holds in each of them, in a few words."""
     takes: ClassVar[tuple[tuple[str, ...], ...]] = (("text", "text_pair"), ("text",), ("tokens",))
     """The input columns it reads, each way to give them a tuple, the richest first."""
+    counts_by_input: ClassVar[bool] = False
+    """Whether places in its columns count words of ``tokens`` but characters of ``text``, so that a
+    task has one of the two in all its datasets."""
     auto_class: ClassVar[str | None] = None
     """The transformers class whose head this is, where there is one."""
     per_token: ClassVar[bool] = False

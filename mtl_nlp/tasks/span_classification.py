@@ -34,6 +34,7 @@ class SpanClassification(Task):
 
     type: ClassVar[str] = "span_classification"
     per_token: ClassVar[bool] = True
+    counts_by_input: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("spans",),)
     column_meanings: ClassVar[Mapping[str, str]] = {
         "spans": "list of {start, end, label}, words or characters, end exclusive",

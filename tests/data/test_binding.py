@@ -208,6 +208,17 @@ def test_pairs_and_single_texts_do_not_mix_in_one_task() -> None:
         bind_tasks(make_recipe(datasets, {"t": {**MOOD, "dataset": ["d", "e"]}}))
 
 
+def test_places_in_words_and_in_characters_do_not_mix_in_one_task() -> None:
+    task = {"type": "span_classification", "dataset": ["d", "e"], "spans": "spans"}
+    with pytest.raises(
+        RecipeError, match=r"tasks.t.dataset: places in e count words of tokens, in"
+    ):
+        bind_tasks(make_recipe({"d": TEXT, "e": WORDS}, {"t": task}))
+    for both in (TEXT, WORDS):
+        bind_tasks(make_recipe({"d": both, "e": both}, {"t": task}))
+    bind_tasks(make_recipe({"d": TEXT, "e": WORDS}, {"t": {**MOOD, "dataset": ["d", "e"]}}))
+
+
 def test_a_missing_label_column_is_told_with_the_ones_there_are() -> None:
     table = Dataset.from_dict({"text": ["x"], "mood": ["good"]})
     expected = r"dataset 'd', split train: no column 'label' \(tasks.t.label\); it has text, mood"

@@ -179,6 +179,11 @@ RECIPES = {
         f"{TRAIN} datasets.reviews.text=null datasets.reviews.tokens=text datasets.news.join=_",
         ("datasets.news.join", "`datasets.reviews`", "the same"),
     ),
+    "spans in words and in characters": Mistake(
+        f"{TRAIN} tasks.spans.type=span_classification 'tasks.spans.dataset=[reviews, news]'"
+        " tasks.spans.entities=null 'tasks.spans.spans={reviews: spans, news: tags}'",
+        ("tasks.spans.dataset", "news count words", "characters", "two tasks"),
+    ),
     "streaming": Mistake(
         f"{TRAIN} datasets.news.streaming=true",
         ("datasets.news.streaming", "shuffled over whole passes", "`max_rows`", "Parquet"),
