@@ -235,7 +235,9 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from mtl_nlp.inference import files
+    from mtl_nlp.inference.file_prediction import predicted_rows
+    from mtl_nlp.inference.input_files import PlacedRow, RowFile, check_input, text_rows
+    from mtl_nlp.inference.output_files import check_output
 
     if args.texts and args.input:
         raise UserError(
@@ -244,25 +246,25 @@ def _predict(args: argparse.Namespace) -> None:
     if not args.texts and args.input is None:
         raise UserError("nothing to predict; give texts, --input FILE, or --input - for stdin")
     if args.input is not None:
-        files.check_input(args.input)
+        check_input(args.input)
     if args.output is not None:
-        files.check_output(args.output, args.input)
+        check_output(args.output, args.input)
     quiet_libraries()
     from mtl_nlp.inference.pipeline import pipeline
 
     pipe = pipeline(args.model, batch_size=args.batch_size)
     with contextlib.ExitStack() as stack:
-        rows: Iterable[files.PlacedRow] = files.text_rows(args.texts)
+        rows: Iterable[PlacedRow] = text_rows(args.texts)
         if args.input is not None:
             from mtl_nlp.reports import reading
 
             to_screen = args.output is None and sys.stdout.isatty()
-            rows = stack.enter_context(reading(files.RowFile(args.input), quiet=to_screen))
-        _print_predictions(args, files.predicted_rows(pipe.predictor, rows, args.tasks))
+            rows = stack.enter_context(reading(RowFile(args.input), quiet=to_screen))
+        _print_predictions(args, predicted_rows(pipe.predictor, rows, args.tasks))
 
 
 def _print_predictions(args: argparse.Namespace, rows: Iterable[Mapping[str, Any]]) -> None:
-    from mtl_nlp.inference.files import json_line, write_rows
+    from mtl_nlp.inference.output_files import json_line, write_rows
 
     if args.output is not None:
         written = write_rows(rows, Path(args.output))

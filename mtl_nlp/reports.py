@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from mtl_nlp.inference.files import PlacedRow, RowFile
+from mtl_nlp.inference.input_files import PlacedRow, RowFile
 from mtl_nlp.recipe import HubSpec, Recipe
 from mtl_nlp.words import overlap
 

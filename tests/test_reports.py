@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from mtl_nlp.inference.files import RowFile
+from mtl_nlp.inference.input_files import RowFile
 from mtl_nlp.recipe import HubSpec, Recipe
 from mtl_nlp.reports import describe_type, plan, prediction, reading, task_types, trained
 from mtl_nlp.tasks import TASK_TYPES
