@@ -53,9 +53,11 @@ def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
         UserError: If the file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    write = _write_parquet if path.suffix.lower() == ".parquet" else _write_json_lines
     try:
-        written = write(rows, temporary)
+        if path.suffix.lower() == ".parquet":
+            written = _write_parquet(rows, temporary)
+        else:
+            written = _write_json_lines(rows, temporary, zipped=path.suffix.lower() == ".gz")
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"--output: {path} cannot be written: {error.strerror or error}") from error
@@ -80,10 +82,9 @@ def json_line(row: Mapping[str, Any]) -> str:
     return _SURROGATE.sub(lambda half: f"\\u{ord(half[0]):04x}", line)
 
 
-def _write_json_lines(rows: Iterable[Mapping[str, Any]], path: Path) -> int:
+def _write_json_lines(rows: Iterable[Mapping[str, Any]], path: Path, *, zipped: bool) -> int:
     written = 0
     with path.open("wb") as raw:
-        zipped = ".gz" in path.suffixes
         file = gzip.GzipFile(filename="", fileobj=raw, mode="wb") if zipped else raw
         with contextlib.closing(file):
             for row in rows:

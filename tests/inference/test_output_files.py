@@ -27,11 +27,16 @@ def records(name: str | Path) -> list[dict[str, Any]]:
     return [row.record for row in RowFile(str(name))]
 
 
-@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["out.jsonl", "out.jsonl.gz", "out.parquet", "OUT.JSONL.GZ", "out.gz.JSONL", "out.Parquet"],
+)
 def test_written_rows_are_read_back(tmp_path: Path, name: str) -> None:
     assert write_rows(ROWS, tmp_path / name) == 2
     assert records(tmp_path / name) == ROWS
     assert [path.name for path in tmp_path.iterdir()] == [name]
+    zipped = (tmp_path / name).read_bytes().startswith(b"\x1f\x8b")
+    assert zipped == name.lower().endswith(".gz")
 
 
 def test_parquet_has_the_columns_of_all_chunks(tmp_path: Path) -> None:
