@@ -235,7 +235,6 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _predict(args: argparse.Namespace) -> None:
-    from mtl_nlp.inference.file_prediction import predicted_rows
     from mtl_nlp.inference.input_files import PlacedRow, RowFile, check_input, text_rows
     from mtl_nlp.inference.output_files import check_output
 
@@ -249,18 +248,20 @@ def _predict(args: argparse.Namespace) -> None:
         check_input(args.input)
     if args.output is not None:
         check_output(args.output, args.input)
+    rows: Iterable[PlacedRow] = text_rows(args.texts)
     quiet_libraries()
+    from mtl_nlp.inference.file_prediction import predicted_rows
     from mtl_nlp.inference.pipeline import pipeline
 
     pipe = pipeline(args.model, batch_size=args.batch_size)
     with contextlib.ExitStack() as stack:
-        rows: Iterable[PlacedRow] = text_rows(args.texts)
         if args.input is not None:
             from mtl_nlp.reports import reading
 
             to_screen = args.output is None and sys.stdout.isatty()
             rows = stack.enter_context(reading(RowFile(args.input), quiet=to_screen))
-        _print_predictions(args, predicted_rows(pipe.predictor, rows, args.tasks))
+        predicted = predicted_rows(pipe.predictor, rows, args.tasks, warn=_warn)
+        _print_predictions(args, predicted)
 
 
 def _print_predictions(args: argparse.Namespace, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -349,6 +350,10 @@ def _read_recipe(args: argparse.Namespace) -> "Recipe":
         words = " ".join(["python", args.recipe, *args.overrides])
         raise RecipeError(f"{args.recipe}: a recipe in Python is a script; run it with `{words}`")
     return Recipe.from_yaml(args.recipe, args.overrides)
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Each command on a tiny model: its JSON, what people read, its exit status."""
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -162,6 +163,25 @@ def test_predict_reads_and_writes_files(
     again = str(tmp_path / "out.parquet")
     told = printed(capsys, "predict", "run", *TEXTS, "--output", again)
     assert told == f"2 rows with predictions: {again}\n"
+
+
+def test_predict_keeps_rows_it_has_no_answer_for(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text("text,text_pair\ngood city,\n\nbad,good\nbad,bad\n")
+    target = tmp_path / "OUT.JSONL.GZ"
+    words = ["predict", "run", "--input", str(tmp_path / "in.csv"), "--output", str(target)]
+    assert main(words) == 0
+    rows = [json.loads(line) for line in gzip.decompress(target.read_bytes()).splitlines()]
+    assert [len(row.pop("predictions")) for row in rows] == [3, 0, 0, 0]
+    assert rows[1] == {"text": "", "text_pair": ""}
+    assert capsys.readouterr().err == (
+        f"warning: 1 row has no predictions ({tmp_path}/in.csv, line 3): no text is there\n"
+        f"warning: 2 rows have no predictions (the first: {tmp_path}/in.csv, line 4), as no task"
+        " reads text + text_pair: intent, ner, topic read tokens\n"
+    )
+    assert main([*words, "--tasks", "topic"]) == 2
+    assert "line 3: column text: expected text, found an empty one" in capsys.readouterr().err
 
 
 def test_predict_reads_stdin(

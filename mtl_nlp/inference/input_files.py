@@ -133,12 +133,14 @@ class RowFile:
         csv.field_size_limit(sys.maxsize)  # a long document is no mistake
         reader = csv.reader(lines, strict=True)
         try:
-            header = next(reader, [])
+            header = next((cells for cells in reader if cells), [])
             twice = [name for name in header if header.count(name) > 1]
             if not all(header) or twice:
                 wrong = f"column {twice[0]!r} twice" if twice else "a column without a name"
-                self._fail(1, f"expected a header of distinct names, found {wrong}")
+                self._fail(reader.line_num, f"expected a header of distinct names, found {wrong}")
             for cells in reader:
+                if len(cells) < 2 and not "".join(cells).strip():
+                    cells = [*cells, *[""] * (len(header) - len(cells))]  # a blank line
                 if len(cells) != len(header):
                     what = f"expected {len(header)} cells as in the header, found {len(cells)}"
                     self._fail(reader.line_num, what)
@@ -172,7 +174,14 @@ class RowFile:
 
 
 def text_rows(texts: Sequence[str]) -> list[PlacedRow]:
-    """Texts of the command line as rows."""
+    """Texts of the command line as rows.
+
+    Raises:
+        UserError: If one is empty.
+    """
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise UserError(f"text {number}: expected a text, found an empty one; leave it out")
     return [PlacedRow(f"text {i}", {"text": text}) for i, text in enumerate(texts, start=1)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mtl_nlp.errors import DataError, UserError
-from mtl_nlp.inference.input_files import RowFile, check_input
+from mtl_nlp.inference.input_files import RowFile, check_input, text_rows
 from tests.rows import write_rows as write_file
 
 ROWS = [{"text": "Anna loved it", "id": 1}, {"text": 'a "bad", \nold 😩', "id": 2}]
@@ -61,6 +61,27 @@ def test_blank_lines_of_json_lines_are_no_rows(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n\n{"text": "b"}\n')
     places = [row.place for row in RowFile(str(tmp_path / "in.jsonl"))]
     assert [place.rpartition(", ")[2] for place in places] == ["line 1", "line 3"]
+
+
+def test_blank_lines_of_texts_and_of_csv_are_rows_with_nothing_in_them(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("a\n\n \nb\n")
+    assert records(tmp_path / "in.txt") == [{"text": one} for one in ("a", "", " ", "b")]
+    (tmp_path / "in.csv").write_text("\ntext,id\na,1\n\n  \n,4\n")
+    rows = list(RowFile(str(tmp_path / "in.csv")))
+    assert [(row.record["text"], row.record["id"]) for row in rows] == [
+        ("a", "1"),
+        ("", ""),
+        ("  ", ""),
+        ("", "4"),
+    ]
+    assert [row.place.rpartition(" ")[2] for row in rows] == ["3", "4", "5", "6"]
+    (tmp_path / "one.csv").write_text("text\n \n\n")
+    assert records(tmp_path / "one.csv") == [{"text": " "}, {"text": ""}]
+
+
+def test_an_empty_text_of_the_command_line_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^text 2: expected a text, found an empty one"):
+        text_rows(["a", " "])
 
 
 def test_it_tells_how_much_is_read(tmp_path: Path) -> None:

@@ -535,8 +535,11 @@ INPUTS = {
     ),
     "a folder": Mistake("predict model --input empty", ("empty", "folder")),
     "empty line": Mistake(
-        "predict model --input in.txt", ("in.txt, line 2", "empty"), {"in.txt": "good\n\nbad\n"}
+        "predict model --input in.txt --tasks mood",
+        ("in.txt, line 2", "empty"),
+        {"in.txt": "good\n\nbad\n"},
     ),
+    "empty text as a word": Mistake("predict model good ''", ("text 2", "empty")),
     "empty file": Mistake(
         "predict model --input in.jsonl", ("in.jsonl", "expected rows"), {"in.jsonl": ""}
     ),
@@ -600,7 +603,7 @@ INPUTS = {
         {"in.jsonl": '{"text": "a", "text_pair": "b"}\n'},
     ),
     "bad row after good ones": Mistake(
-        "predict model --input in.txt --output out.jsonl",
+        "predict model --input in.txt --output out.jsonl --tasks mood",
         ("in.txt, line 1501", "empty"),
         {"in.txt": "good\n" * 1500 + "\n", "out.jsonl": "before"},
     ),
