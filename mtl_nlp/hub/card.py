@@ -15,6 +15,7 @@ from mtl_nlp.hub import card_sections as sections
 from mtl_nlp.hub.card_metadata import LIBRARY, card_metadata, kept_from
 from mtl_nlp.hub.markdown import text
 from mtl_nlp.hub.run_folder import CONFIG, METRICS, RECIPE, RunFolder, UnreadableError, known
+from mtl_nlp.model.configuration import MultiTaskConfig
 
 CARD = "README.md"
 MARKER = "<!-- Written by `mtl-nlp card`, which writes it anew while this line stands here. -->"
@@ -46,14 +47,21 @@ def write_card(folder: Path, *, repo_id: str | None = None, overwrite: bool = Fa
         overwrite: Whether a card that is a person's own is replaced.
 
     Raises:
-        ModelError: If the folder holds nothing of a model, the card in it is a person's own, or it
-            cannot be written; then the folder is as it was.
+        ModelError: If the folder holds nothing of a model, or another model than one of this
+            package, the card in it is a person's own, or it cannot be written; then the folder is
+            as it was.
     """
     source = RunFolder(Path(folder))
     if not source.holds_a_piece():
         raise ModelError(
             f"{folder} is no model folder: expected {CONFIG}, {RECIPE} or {METRICS} in it, found"
             " none; name the folder that training left, or one of its checkpoints"
+        )
+    if other := source.holds_another_model():
+        raise ModelError(
+            f"{folder} is no model of this package: expected model_type"
+            f" {MultiTaskConfig.model_type!r} in its {CONFIG}, found {other}; name a folder that"
+            " `mtl-nlp train` or save_pretrained left"
         )
     path = source.path / CARD
     if not overwrite and path.exists() and not _is_ours(path):

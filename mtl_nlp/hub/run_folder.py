@@ -85,6 +85,17 @@ class RunFolder:
         """Whether there is anything that a card could speak of."""
         return any((self.path / piece).is_file() for piece in (CONFIG, RECIPE, METRICS))
 
+    def holds_another_model(self) -> str | None:
+        """What ``config.json`` says where it is no model of this package, nor a run's folder."""
+        if (self.path / RECIPE).is_file():
+            return None
+        try:
+            content = json.loads((self.path / CONFIG).read_bytes())
+        except (OSError, ValueError):
+            return None  # missing or broken: told in the card
+        found = content.get("model_type") if isinstance(content, dict) else None
+        return None if found == MultiTaskConfig.model_type else f"model_type {found!r}"
+
     @cached_property
     def config(self) -> MultiTaskConfig:
         """The model's configuration."""

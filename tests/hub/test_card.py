@@ -532,6 +532,22 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, content: str | None
     assert not (folder / "README.md").exists()
 
 
+@pytest.mark.parametrize(
+    ("config", "found"),
+    [({"model_type": "bert"}, "'bert'"), ({"word_embedding_dimension": 384}, "None")],
+)
+def test_another_model_has_no_card_of_ours(
+    tmp_path: Path, config: dict[str, Any], found: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(
+        ModelError, match=rf"expected model_type 'mtl_nlp' .* found .*{found}; name"
+    ):
+        write_card(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "metrics.json"}
+
+
 def test_a_card_that_cannot_be_written_leaves_nothing_behind(run: Path) -> None:
     (run / "README.md").mkdir()
     before = sorted(path.name for path in run.iterdir())

@@ -525,6 +525,7 @@ MODELS = {
     "push of no model": Mistake("push empty org/name", ("empty", "config.json")),
     "push without a token": Mistake("push model org/name", ("model", "hf auth login")),
     "card of no model": Mistake("card empty", ("empty", "config.json")),
+    "card of an encoder": Mistake("card encoder", ("encoder", "config.json", "'bert'")),
 }
 INPUTS = {
     "no such file": Mistake(
