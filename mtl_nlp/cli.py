@@ -153,6 +153,7 @@ def _push_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("repo_id", metavar="REPO_ID", help="org/name on the Hub")
     parser.add_argument("--private", action="store_true", help="seen by its owners only")
     parser.add_argument("--message", help="title of the commit")
+    parser.add_argument("--revision", help="branch, made if it is missing (main)")
 
 
 def _card_words(parser: argparse.ArgumentParser) -> None:
@@ -309,7 +310,11 @@ def _push(args: argparse.Namespace) -> None:
     if get_token() is not None:  # else the push is refused, and leaves nothing
         refresh_card(Path(args.model), args.repo_id)
     pushed = push_folder(
-        Path(args.model), args.repo_id, private=args.private, message=args.message or MESSAGE
+        Path(args.model),
+        args.repo_id,
+        private=args.private,
+        message=args.message or MESSAGE,
+        revision=args.revision,
     )
     if args.json:
         _print_json({"url": pushed.url, "commit": pushed.commit})

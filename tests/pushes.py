@@ -54,9 +54,9 @@ def push(folder: Path, repo_id: str = REPO, token: str | None = WRITER, **option
     return push_folder(folder, repo_id, token=token, **options).commit
 
 
-def assert_tells_how_to_push_again(message: str, folder: Path) -> None:
+def assert_tells_how_to_push_again(message: str, folder: Path, more: str = "") -> None:
     assert message.startswith(f"{folder} was not pushed to {REPO}: ")
-    again = f"mtl-nlp push {folder} {REPO} --private"
+    again = f"mtl-nlp push {folder} {REPO} --private{more}"
     assert message.endswith(f"The model is safe in {folder}; push it again with: {again}")
     assert "\n" not in message
     assert WRITER not in message

@@ -222,6 +222,9 @@ def test_push_and_card(
     assert len(pushed["commit"]) == 40
     assert printed(capsys, "push", str(model), "team/tiny") == f"published: {pushed['url']}\n"
     assert b'pipeline("team/tiny")' in hub.files("team/tiny")["README.md"]
+    (branch,) = documents(capsys, "push", str(model), "team/tiny", "--revision", "try/2")
+    assert branch["url"] == f"{pushed['url']}/tree/try/2"
+    assert hub.files("team/tiny", "try/2").keys() == hub.files("team/tiny").keys()
     (model / "README.md").write_text("# My own words\n")
     documents(capsys, "push", str(model), "team/tiny")
     assert hub.files("team/tiny")["README.md"] == b"# My own words\n"

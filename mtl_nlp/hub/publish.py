@@ -93,6 +93,7 @@ class _Push:
         words = ["mtl-nlp", "push", str(self.folder), self.repo_id]
         words += ["--private"] if self.private else []
         words += ["--message", self.message] if self.message != MESSAGE else []
+        words += ["--revision", self.revision] if self.revision is not None else []
         return shlex.join(words)
 
     def send(self, api: HfApi, delay: float) -> PushResult:

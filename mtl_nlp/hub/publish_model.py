@@ -1,6 +1,7 @@
 """A model in memory becomes a Hub repository that the pipeline loads: tokenizer and card along."""
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from mtl_nlp.errors import HubError, ModelError, UserError
 from mtl_nlp.hub.card import CARD, write_card
-from mtl_nlp.hub.publish import PushResult, push_folder
+from mtl_nlp.hub.publish import MESSAGE, PushResult, push_folder
 from mtl_nlp.model.loading import load_tokenizer
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.model.sources import Source
@@ -41,12 +42,21 @@ def push_model(
         ModelError: If no tokenizer is given and none can be found.
         HubError: If the Hub refuses or stays out of reach.
     """
+    options = {
+        "commit_message": None if message == MESSAGE else message,
+        "private": private,
+        "revision": revision,
+    }
+    objects = [
+        name for name, one in (("tokenizer", tokenizer), ("token", token)) if one is not None
+    ]
+    mend = f"Mend that and call push_to_hub again: {_call(repo_id, options, objects)}"
     tokenizer = tokenizer or _tokenizer_of(model.source, token)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        _keep_card(folder, repo_id, token, revision)
+        _keep_card(folder, repo_id, token, revision, mend)
         refresh_card(folder, repo_id)
         return push_folder(
             folder,
@@ -55,7 +65,7 @@ def push_model(
             message=message,
             token=token,
             revision=revision,
-            mend="Mend that and call push_to_hub again",
+            mend=mend,
         )
 
 
@@ -68,6 +78,13 @@ def refresh_card(folder: Path, repo_id: str) -> None:
         write_card(folder, repo_id=repo_id)
 
 
+def _call(repo_id: str, options: Mapping[str, object], objects: Sequence[str]) -> str:
+    """The call that publishes a model, with the options that are not None, and objects by name."""
+    words = [repr(repo_id), *(f"{name}={name}" for name in objects)]
+    words += [f"{name}={value!r}" for name, value in options.items() if value is not None]
+    return f"model.push_to_hub({', '.join(words)})"
+
+
 def _tokenizer_of(source: Source | None, token: str | None) -> PreTrainedTokenizerBase:
     mend = "pass it to push_to_hub as tokenizer=, so that others can load the model"
     if source is None:
@@ -78,7 +95,9 @@ def _tokenizer_of(source: Source | None, token: str | None) -> PreTrainedTokeniz
         raise ModelError(f"the model's tokenizer was not found: {error}; {mend}") from error
 
 
-def _keep_card(folder: Path, repo_id: str, token: str | None, revision: str | None) -> None:
+def _keep_card(
+    folder: Path, repo_id: str, token: str | None, revision: str | None, mend: str
+) -> None:
     """The repository's card, from which the new one takes a person's words."""
     try:
         if "/" not in repo_id:
@@ -94,7 +113,7 @@ def _keep_card(folder: Path, repo_id: str, token: str | None, revision: str | No
         # Without a look at the card that is there, a person's own could be written over.
         raise HubError(
             f"the model was not pushed to {repo_id}: the Hub did not tell whether a card is there"
-            f" ({type(error).__name__}); look at the network and the token, and try again"
+            f" ({type(error).__name__}); look at the network and the token. {mend}"
         ) from None
     except HFValidationError:
         return  # the push tells it

@@ -100,7 +100,7 @@ def test_a_fault_that_stays_ends_with_the_mend(
     hub.answer(503, request_line, times=99)
     with pytest.raises(HubError, match=r"wait a little|look at the network") as failure:
         push(folder, revision="next")
-    assert_tells_how_to_push_again(str(failure.value), folder)
+    assert_tells_how_to_push_again(str(failure.value), folder, " --revision next")
     assert 4 < len(hub.asked(request_line)) < 7
     commits = hub.commits(REPO) if hub.repositories else []
     assert len(commits) < 2

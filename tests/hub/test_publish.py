@@ -165,9 +165,9 @@ def test_a_card_that_the_hub_does_not_take_stops_before_any_upload(
 
 def test_a_public_push_is_repeated_as_a_public_one(hub: HubServer, folder: Path) -> None:
     hub.answer(403, COMMIT)
-    again = re.escape(f"mtl-nlp push {folder} {REPO} --message 'One more'") + "$"
+    again = re.escape(f"mtl-nlp push {folder} {REPO} --message 'One more' --revision try/2") + "$"
     with pytest.raises(HubError, match=again):
-        push(folder, private=False, message="One more")
+        push(folder, private=False, message="One more", revision="try/2")
 
 
 def test_the_token_appears_nowhere(

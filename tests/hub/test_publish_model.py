@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import PreTrainedTokenizerBase
@@ -89,12 +90,27 @@ def test_a_persons_card_in_the_repository_stays(hub: HubServer, saved: Path) -> 
     assert b"topic" in hub.files(REPO)["config.json"]
 
 
+class Asked:
+    """Tells how it was asked to push."""
+
+    def push_to_hub(self, *words: Any, **options: Any) -> Any:
+        return words, options
+
+
 def test_a_refused_push_names_no_folder_that_is_gone(hub: HubServer, saved: Path) -> None:
     model = MultiTaskModel.from_pretrained(saved)
     with pytest.raises(HubError, match=r"may not write.*call push_to_hub again") as failure:
         model.push_to_hub(REPO, token=READER)
     assert str(failure.value).startswith("the model was not pushed to tester/b")
     assert "mtl-nlp push" not in str(failure.value)
+    assert str(failure.value).endswith(" again: model.push_to_hub('tester/b', token=token)")
+    options = {"commit_message": "It's mine", "private": False, "revision": "try/2"}
+    with pytest.raises(HubError, match="may not write") as failure:
+        model.push_to_hub(REPO, tokenizer=tiny_tokenizer(), token=READER, **options)
+    again = str(failure.value).partition(" again: ")[2]
+    asked = eval(again, {"model": Asked(), "tokenizer": 1, "token": 2})
+    assert asked == ((REPO,), {"tokenizer": 1, "token": 2, **options})
+    assert READER not in str(failure.value)
 
 
 def test_a_card_that_cannot_be_looked_at_is_not_written_over(hub: HubServer, saved: Path) -> None:
