@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mtl_nlp.recipe import Recipe
+    from mtl_nlp.training.folder import Run
 
 _SPLITS = ("train", "validation", "test")
 _FORMATS = ("transformers",)
@@ -208,10 +209,19 @@ def _train(args: argparse.Namespace) -> None:
     recipe = _read_recipe(args)
     quiet_libraries()
     from mtl_nlp.run import train
+    from mtl_nlp.training.publication import UnpublishedError
 
-    run = train(recipe, resume=args.resume, overwrite=args.overwrite)
-    if not is_main_process():
-        return
+    try:
+        run = train(recipe, resume=args.resume, overwrite=args.overwrite)
+    except UnpublishedError as error:  # the run is whole, and its scores come before the error
+        _print_run(args, recipe, error.run)
+        sys.stdout.flush()
+        raise
+    if is_main_process():
+        _print_run(args, recipe, run)
+
+
+def _print_run(args: argparse.Namespace, recipe: "Recipe", run: "Run") -> None:
     if args.json:
         _print_json({"path": str(run.path), "metrics": run.metrics})
     else:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,7 @@ from rich.console import Console
 
 from mtl_nlp.data.binding import bind_tasks
 from mtl_nlp.data.loading import load_splits
-from mtl_nlp.errors import DataError, HubError, RecipeError, UserError
-from mtl_nlp.hub.card import CARD, write_card
-from mtl_nlp.hub.publish import push_folder
+from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.limits import check_vocabulary
@@ -41,6 +39,7 @@ from mtl_nlp.training.loop import TrainingData, TrainingLoop
 from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
+from mtl_nlp.training.publication import UnpublishedError, checkpoint_publisher, publish_run
 from mtl_nlp.training.selection import check_evaluated
 from mtl_nlp.training.tuning import set_tasks
 from mtl_nlp.training.unknown_labels import unknown_labels
@@ -87,7 +86,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         overwrite: Replace a run in that folder.
 
     Raises:
-        UserError: If the recipe or data is wrong, the folder holds a run, or the Hub refuses.
+        UserError: If the recipe or data is wrong, or the folder holds a run.
+        UnpublishedError: If the run is finished and the Hub refuses it; it is in the error.
         Stopped: If a signal came; a checkpoint was written.
     """
     _check_trackers(recipe.training.trackers)
@@ -97,7 +97,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     folder.check(recipe, resume=resume, overwrite=overwrite)
     if resume and (finished := folder.finished()):
         if is_main_process():  # killed, or refused by the Hub, just before its end
-            _publish(folder.path, recipe, TrainingProgress(), again=True)
+            publish_run(finished, recipe, TrainingProgress().say, again=True)
         return finished
     accelerator = _accelerator(recipe)
     progress = TrainingProgress(None if accelerator.is_main_process else Console(quiet=True))
@@ -123,15 +123,15 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         accelerator.init_trackers("mtl_nlp")
     with progress:
         loop.run()
-    metrics = _best_scores(loop, judged)
+    run = Run(folder.path, _best_scores(loop, judged))
     accelerator.end_training()
     if accelerator.is_main_process:
         primary = {name: task.primary for name, task in prepared.tasks.items()}
         folder.finish(
-            loop.best_checkpoint(), metrics, primary, loop.selection.step, loop.mixture.shares
+            loop.best_checkpoint(), run.metrics, primary, loop.selection.step, loop.mixture.shares
         )
-        _publish(folder.path, recipe, progress)
-    return Run(folder.path, metrics)
+        publish_run(run, recipe, progress.say)
+    return run
 
 
 def evaluate(
@@ -203,11 +203,15 @@ def run_script(recipe: Recipe) -> Run:
     words = sys.argv[1:]
     flags = [word for word in words if word in ("--resume", "--overwrite", "--debug")]
     with program(debug="--debug" in flags):
-        run = train(
-            recipe.with_overrides([word for word in words if word not in flags]),
-            resume="--resume" in flags,
-            overwrite="--overwrite" in flags,
-        )
+        try:
+            run = train(
+                recipe.with_overrides([word for word in words if word not in flags]),
+                resume="--resume" in flags,
+                overwrite="--overwrite" in flags,
+            )
+        except UnpublishedError as error:
+            Console().print(metrics_table(error.run.metrics))
+            raise
     if is_main_process():
         Console().print(metrics_table(run.metrics))
     return run
@@ -304,7 +308,7 @@ def _training_loop(
         folder=folder,
         progress=progress,
         resume=start,
-        published=_checkpoint_publisher(recipe, progress),
+        published=checkpoint_publisher(recipe, progress.say),
     )
 
 
@@ -326,43 +330,3 @@ def _best_scores(
         for split, rows in judged.items()
         if labelled_tasks(rows)
     }
-
-
-def _publish(
-    folder: Path, recipe: Recipe, progress: TrainingProgress, *, again: bool = False
-) -> None:
-    """Write the card, which never costs a run, and send the folder if the recipe says so.
-
-    If it is tried ``again``, only what was not done before.
-    """
-    if not again or not (folder / CARD).exists():
-        try:
-            problems = write_card(folder, overwrite=True).problems
-        except UserError as error:
-            problems = (str(error),)
-        for problem in problems:
-            progress.say(f"model card: {problem}")
-    done = folder / ".published"  # hidden, so that it is not sent
-    repo_id = recipe.hub.repo_id
-    told = done.read_text(encoding="utf-8").strip() if again and done.exists() else None
-    if repo_id and recipe.hub.push != "never" and told != repo_id:
-        pushed = push_folder(folder, repo_id, private=recipe.hub.private)
-        done.write_text(f"{repo_id}\n", encoding="utf-8")
-        progress.say(f"published: {pushed.url}")
-
-
-def _checkpoint_publisher(
-    recipe: Recipe, progress: TrainingProgress
-) -> Callable[[Path, int], None] | None:
-    """Publishes checkpoints as they come, where the recipe wants that; a failure is only told."""
-    repo_id = recipe.hub.repo_id
-    if repo_id is None or recipe.hub.push != "checkpoint":
-        return None
-
-    def publish(folder: Path, step: int) -> None:
-        try:
-            push_folder(folder, repo_id, private=recipe.hub.private, message=f"Step {step}")
-        except HubError as error:
-            progress.say(f"this checkpoint was not published: {error}")
-
-    return publish

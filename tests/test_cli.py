@@ -110,6 +110,33 @@ def test_a_finished_run_is_resumed_at_once(
     assert "accuracy" in told
 
 
+@pytest.mark.parametrize("json_words", [[], ["--json"]])
+def test_a_run_that_is_not_published_tells_its_scores_before_the_error(
+    folder: Path, trained: tuple[Path, dict[str, Any]], hub: HubServer, json_words: list[str]
+) -> None:
+    words = ["train", "recipe.yaml", "--resume", "hub.repo_id=team/tiny", *json_words]
+    ended = subprocess.run(
+        [sys.executable, "-m", "mtl_nlp", *words],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 2
+    *told, error = ended.stdout.splitlines()
+    run = folder / "run"
+    again = f"push it again with: mtl-nlp push {run} team/tiny --private"
+    assert error.startswith(f"error: {run} was not pushed to team/tiny: no token was found; log in")
+    assert error.endswith(again)
+    if json_words:
+        assert [json.loads(line) for line in told] == [trained[1]]
+    else:
+        assert "accuracy" in "".join(told)
+        assert "mean" in "".join(told)
+        assert 'mtl-nlp predict run "A text."' in told[-1]
+
+
 def test_options_stand_anywhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "--resume", "recipe.yaml", "seed=13", "--json", "training.batch_size=16"]
     assert main(words) == 0

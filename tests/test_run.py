@@ -11,11 +11,12 @@ from torch.nn.modules.module import register_module_forward_hook
 from transformers import AutoModel
 
 from mtl_nlp import MultiTaskModel, check, evaluate, pipeline, run_script, train
-from mtl_nlp.errors import DataError, HubError, ModelError, RecipeError, UserError
+from mtl_nlp.errors import DataError, ModelError, RecipeError, UserError
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.checkpoints import checkpoints
 from mtl_nlp.training.folder import Run
 from mtl_nlp.training.interruption import Stopped
+from mtl_nlp.training.publication import UnpublishedError
 from tests.hub_server import READER, WRITER, HubServer
 from tests.runs import log_of, steps_of, tiny_recipe
 from tests.tiny import NOT_LIFTABLE, tiny_encoder
@@ -337,14 +338,17 @@ def test_a_push_that_fails_costs_no_run_and_says_how_to_push_again(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", READER)
     published = at(recipe, tmp_path / "run", f"hub={{repo_id: tester/model, push: {push}}}")
-    with pytest.raises(HubError, match=r"push it again with: mtl-nlp push .*run tester/model"):
+    again = r"push it again with: mtl-nlp push .*run tester/model"
+    with pytest.raises(UnpublishedError, match=again) as failure:
         train(published)
+    assert failure.value.run == Run(tmp_path / "run", run.metrics)
     told = capsys.readouterr().err.count("this checkpoint was not published")
     assert told == (0 if push == "end" else len(checkpoints(tmp_path / "run" / "checkpoints")))
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == run.metrics
     assert content(tmp_path / "run").keys() >= content(run.path).keys() - {"log.jsonl"}
-    with pytest.raises(HubError, match="push it again with"):
+    with pytest.raises(UnpublishedError, match="push it again with") as failure:
         train(published, resume=True)
+    assert failure.value.run.metrics == run.metrics
     monkeypatch.setenv("HF_TOKEN", WRITER)
     assert train(published, resume=True).metrics == run.metrics
     assert "metrics.json" in hub.files("tester/model")
@@ -372,6 +376,13 @@ def test_a_script_takes_the_words_of_the_command_line(
     assert "Traceback" not in told
     monkeypatch.setattr(sys, "argv", ["recipe.py", *words, "--resume"])
     assert len(steps_of(run_script(recipe).path)) == 1
+    capsys.readouterr()
+    sys.argv.append("hub.repo_id=tester/model")
+    with pytest.raises(SystemExit, match=r"^2$"):
+        run_script(recipe)
+    output = capsys.readouterr()
+    assert "accuracy" in output.out
+    assert "error: " in output.err
 
 
 def test_a_script_with_a_misspelt_word_is_told_the_nearest(
