@@ -19,9 +19,10 @@ from mtl_nlp.data.loading import load_splits
 from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.model.encoders import resolve_encoder
 from mtl_nlp.model.limits import check_vocabulary
 from mtl_nlp.model.loading import load_model
-from mtl_nlp.model.modeling import MultiTaskModel, resolve_encoder
+from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table

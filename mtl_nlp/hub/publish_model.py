@@ -19,13 +19,13 @@ from transformers import PreTrainedTokenizerBase
 from mtl_nlp.errors import HubError, ModelError, UserError
 from mtl_nlp.hub.card import CARD, write_card
 from mtl_nlp.hub.publish import MESSAGE, PushResult, push_folder
+from mtl_nlp.model.hub_model import HubModel
 from mtl_nlp.model.loading import load_tokenizer
-from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.model.sources import Source
 
 
 def push_model(
-    model: MultiTaskModel,
+    model: HubModel,
     repo_id: str,
     *,
     tokenizer: PreTrainedTokenizerBase | None,

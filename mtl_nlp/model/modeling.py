@@ -2,65 +2,32 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.heads.by_task import HeadsByTask
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
-from mtl_nlp.model.configuration import MultiTaskConfig, set_dropout
+from mtl_nlp.model.configuration import MultiTaskConfig
+from mtl_nlp.model.encoders import load_encoder, shared_part
+from mtl_nlp.model.hub_model import HubModel
 from mtl_nlp.model.limits import check_length, padding_problem
+from mtl_nlp.model.output import MultiTaskOutput
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
 from mtl_nlp.model.reading import Texts
-from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
+from mtl_nlp.model.sources import Source
 from mtl_nlp.model.takeover import take_apart
-from mtl_nlp.packages import PREFIX, package_folder
 from mtl_nlp.tasks import build_task
-from mtl_nlp.tasks.base import LossSum, Task
+from mtl_nlp.tasks.base import Task
 
 
-@dataclass(frozen=True)
-class MultiTaskOutput:
-    """What one forward gives, by task.
-
-    Attributes:
-        logits: For the targets' rows, or for all rows where there are no targets, (n, …).
-        sums: Losses as sums and counts; only for tasks with targets.
-        weights: Factor of each task's loss.
-    """
-
-    logits: dict[str, Tensor]
-    sums: dict[str, LossSum] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def losses(self) -> dict[str, Tensor]:
-        """The mean over the labelled items of each task; 0 where there are none."""
-        return {name: s.total / s.count.clamp(min=1) for name, s in self.sums.items()}
-
-    @property
-    def loss(self) -> Tensor | None:
-        """The weighted sum of the tasks' losses; None without targets."""
-        if not self.sums:
-            return None
-        weighted = [self.weights[name] * loss for name, loss in self.losses.items()]
-        return torch.stack(weighted).sum()
-
-
-class MultiTaskModel(PreTrainedModel):
+class MultiTaskModel(HubModel):
     """A pretrained encoder shared by the heads of several tasks.
 
     Args:
@@ -71,8 +38,6 @@ class MultiTaskModel(PreTrainedModel):
 
     Attributes:
         tasks: The tasks, by name.
-        source: Where the model or its encoder was loaded from, and so its tokenizer can be; no
-            token is kept in it. None for one that was built from a configuration.
     """
 
     config_class = MultiTaskConfig
@@ -88,7 +53,7 @@ class MultiTaskModel(PreTrainedModel):
         task_types: Mapping[str, type[Task]] | None = None,
     ) -> None:
         super().__init__(config)
-        self.encoder = encoder or _shared_part(AutoModel.from_config(config.encoder_config))
+        self.encoder = encoder or shared_part(AutoModel.from_config(config.encoder_config))
         self.tasks: dict[str, Task] = config.build_tasks(task_types)
         for left_out in [t["name"] for t in config.tasks if t["name"] not in self.tasks]:
             config.remove_task(left_out)
@@ -96,22 +61,7 @@ class MultiTaskModel(PreTrainedModel):
             {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
         )
         self._packed: PackedEncoder | None = None
-        self.source: Source | None = None
         self.post_init()  # type: ignore[no-untyped-call]
-
-    @classmethod
-    def from_pretrained(  # type: ignore[override]
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
-    ) -> Self:
-        """Load a saved model, as every transformers model is; weights only from safetensors.
-
-        With ``task_types={"my_module:MyTask": MyTask}`` also tasks of types of your own.
-        """
-        kwargs["use_safetensors"] = True
-        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        model: Self = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info
-        model.source = Source(os.fspath(pretrained_model_name_or_path), kwargs.get("revision"))
-        return loaded  # type: ignore[no-any-return]
 
     @classmethod
     def from_encoder(
@@ -142,9 +92,9 @@ class MultiTaskModel(PreTrainedModel):
             HubError: If the Hub refuses or cannot be reached.
         """
         source = Source.parse(encoder, revision, token)
-        base = _pretrained(source, dropout)
+        base = load_encoder(source, dropout)
         config = MultiTaskConfig(encoder_config=base.config, max_seq_length=max_length)
-        shared = _shared_part(base)
+        shared = shared_part(base)
         check_length(shared, max_length)
         if problem := padding_problem(shared):
             raise ModelError(f"encoder {source}: {problem}")
@@ -242,46 +192,6 @@ class MultiTaskModel(PreTrainedModel):
                 sums[name] = task.loss(logits[name], labels)
         return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
 
-    def push_to_hub(  # type: ignore[override]
-        self,
-        repo_id: str,
-        *,
-        tokenizer: PreTrainedTokenizerBase | None = None,
-        commit_message: str = "Upload model",
-        private: bool | None = None,
-        token: str | None = None,
-        revision: str | None = None,
-    ) -> str:
-        """Publish the model with its tokenizer and a card, so that ``pipeline(repo_id)`` loads it.
-
-        Args:
-            repo_id: ``owner/name``, or ``name`` for the token's own account; made if it is missing.
-            tokenizer: By default the one that lies where the model or its encoder was loaded from.
-            commit_message: Title of the commit.
-            private: Whether a repository that is made now is private; None: as its owner has set.
-            token: A token that may write; by default the one that is logged in.
-            revision: Branch, made from ``main`` if it is missing; ``main`` by default.
-
-        Returns:
-            The repository's page.
-
-        Raises:
-            ModelError: If no tokenizer is given and none can be found.
-            HubError: If the Hub refuses or stays out of reach.
-        """
-        from mtl_nlp.hub.publish_model import push_model  # which needs this module
-
-        pushed = push_model(
-            self,
-            repo_id,
-            tokenizer=tokenizer,
-            message=commit_message,
-            private=private,
-            token=token,
-            revision=revision,
-        )
-        return pushed.url
-
     def skip_padding(self) -> bool:
         """From now on compute no padding in training mode; False where that does not work or pay.
 
@@ -364,60 +274,6 @@ class MultiTaskModel(PreTrainedModel):
             raise ValueError(f"no task {name!r}; the model has {', '.join(self.tasks)}")
         del self.tasks[name], self.heads[name]
         self.config.remove_task(name)
-
-
-def resolve_encoder(name: str) -> str:
-    """The folder or Hub id that a recipe's ``encoder`` means.
-
-    ``package:NAME`` is the folder with ``config.json`` and weights inside an installed package.
-
-    Raises:
-        ModelError: If the package is not installed or holds no such folder.
-    """
-    if not name.startswith(PREFIX):
-        return name
-    try:
-        root = package_folder(name)
-    except LookupError as error:
-        raise ModelError(f"encoder: {error}") from None
-    folders = sorted(path.parent for path in root.rglob("model.safetensors"))
-    folders = [folder for folder in folders if (folder / "config.json").is_file()]
-    if len(folders) != 1:
-        raise ModelError(
-            f"encoder: expected one folder with config.json and model.safetensors in"
-            f" {name}, found {len(folders)}; give the folder itself"
-        )
-    return str(folders[0])
-
-
-def _pretrained(source: Source, dropout: float | None) -> PreTrainedModel:
-    with explained(source, what="encoder"):
-        config = AutoConfig.from_pretrained(
-            source.name, revision=source.revision, token=source.token
-        )
-        if isinstance(config, MultiTaskConfig):
-            raise ModelError(
-                f"encoder {source}: expected a bare encoder, found a model of this package; save"
-                " its encoder alone, with model.encoder.save_pretrained(folder)"
-            )
-        if dropout is not None:
-            set_dropout(config, dropout)
-        base, told = load_weights("AutoModel", source, config)
-    # Checkpoints of other tasks often come without the pooler, which a head then starts afresh.
-    refuse_gaps(told, source, what="encoder", optional="pooler")
-    if base.main_input_name != "input_ids":
-        raise ModelError(
-            f"encoder {source}: expected an encoder of texts, found {type(base).__name__}, which"
-            f" reads {base.main_input_name}"
-        )
-    forget_folder(base.config)
-    return base
-
-
-def _shared_part(base: PreTrainedModel) -> PreTrainedModel:
-    """The encoder of an encoder-decoder model, or the model itself."""
-    config: PreTrainedConfig = base.config
-    return base.get_encoder() if config.is_encoder_decoder else base
 
 
 AutoConfig.register(MultiTaskConfig.model_type, MultiTaskConfig)

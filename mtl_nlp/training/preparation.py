@@ -12,8 +12,8 @@ from mtl_nlp.data.loading import load_splits
 from mtl_nlp.data.mixture import Mixture
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
 from mtl_nlp.errors import RecipeError
+from mtl_nlp.model.encoders import resolve_encoder
 from mtl_nlp.model.loading import load_tokenizer
-from mtl_nlp.model.modeling import resolve_encoder
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tasks.base import Task
 from mtl_nlp.training.evaluation import LabelledRows, labelled_rows

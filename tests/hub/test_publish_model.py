@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,19 @@ def test_a_loaded_model_takes_its_tokenizer_along(hub: HubServer, saved: Path) -
     model.push_to_hub(REPO, token=WRITER, private=True, commit_message="Mine")
     assert hub.commits(REPO)[-1].title == "Mine"
     assert_whole(hub, model)
+
+
+def test_a_model_of_the_auto_class_is_published_by_us_whatever_was_imported(
+    hub: HubServer, saved: Path
+) -> None:
+    code = (
+        "import sys; from transformers import AutoModel; from mtl_nlp import MultiTaskModel\n"
+        "assert not any(name.startswith('mtl_nlp.hub') for name in sys.modules)\n"
+        f"AutoModel.from_pretrained(sys.argv[1]).push_to_hub({REPO!r}, token={WRITER!r})"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, saved], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert_whole(hub, MultiTaskModel.from_pretrained(saved))
 
 
 def test_a_pipelines_model_goes_from_repository_to_repository(hub: HubServer, saved: Path) -> None:

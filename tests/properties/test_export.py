@@ -10,8 +10,9 @@ from torch import Tensor
 from mtl_nlp.errors import ModelError
 from mtl_nlp.inference.export import export_transformers
 from mtl_nlp.model.configuration import MultiTaskConfig
+from mtl_nlp.model.encoders import resolve_encoder
 from mtl_nlp.model.loading import load_tokenizer
-from mtl_nlp.model.modeling import MultiTaskModel, resolve_encoder
+from mtl_nlp.model.modeling import MultiTaskModel
 from tests.tiny import LIFTABLE, NOT_LIFTABLE, VOCABULARY, tiny_config
 
 TASKS = {
