@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from mtl_nlp.errors import ModelError
 from mtl_nlp.model.sources import Source
 
 
@@ -31,6 +32,25 @@ class HubModel(PreTrainedModel):
         model: Self = loaded[0] if isinstance(loaded, tuple) else loaded  # with output_loading_info
         model.source = Source(os.fspath(pretrained_model_name_or_path), kwargs.get("revision"))
         return loaded  # type: ignore[no-any-return]
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        *args: Any,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Save the model into a folder, as every transformers model is.
+
+        Raises:
+            ModelError: If it is to be pushed as well: that would leave out tokenizer and card.
+        """
+        if push_to_hub or any(args[2:3]):  # the third of transformers' own, given by its place
+            raise ModelError(
+                "save_pretrained saves the model alone, and a push from it would leave out the"
+                " tokenizer and the card; publish with model.push_to_hub(repo_id) instead"
+            )
+        super().save_pretrained(save_directory, *args, **kwargs)
 
     def push_to_hub(  # type: ignore[override]
         self,
