@@ -109,14 +109,20 @@ def plot_metrics(
 
 
 def plot_draws(
-    steps: Sequence[Mapping[str, Any]], path: Path, planned: Mapping[str, float]
+    steps: Sequence[Mapping[str, Any]],
+    path: Path,
+    planned: Mapping[str, float],
+    sizes: Mapping[str, int],
 ) -> None:
     """Draw which share of the rows so far came from each dataset, beside the planned share.
+
+    The legend tells how often each dataset was gone through.
 
     Args:
         steps: The step lines of a log.
         path: The PNG file, written whole or not at all; its folder is made if need be.
         planned: Rows or shares planned of each dataset; only their proportions count.
+        sizes: Rows that each dataset holds.
     """
     numbers = np.array([line["step"] for line in steps])
     names = dict.fromkeys([*planned, *(name for line in steps for name in line["rows"])])
@@ -133,13 +139,14 @@ def plot_draws(
         highest = max(highest, share)
         if len(steps):
             curve = np.column_stack([numbers, rows[name] / np.maximum(total, 1)])
-            label = f"{name}  {curve[-1, 1]:.1%}  ({share:.1%})"
+            passes = f",  {rows[name][-1] / sizes[name]:,.1f} passes" if name in sizes else ""
+            label = f"{name}  {curve[-1, 1]:.1%}  ({share:.1%}){passes}"
             lines.append(_draw(axes, curve, label, colour, pattern))
             highest = max(highest, curve[len(steps) // 20 :, 1].max())  # the first steps are noise
     axes.set_ylim(0, min(1.15 * highest, 1.02) or 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     drawn = f"{total[-1]:,.0f} rows in all" if len(steps) else ""
-    _finish(figure, path, lines, legend=f"{drawn}\ndataset  drawn  (planned: broad line)")
+    _finish(figure, path, lines, legend=f"{drawn}\ndataset  drawn  (planned: broad line),  passes")
 
 
 def _figure(title: str, value: str) -> tuple[Figure, Axes]:

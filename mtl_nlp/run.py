@@ -129,7 +129,12 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     if accelerator.is_main_process:
         primary = {name: task.primary for name, task in prepared.tasks.items()}
         folder.finish(
-            loop.best_checkpoint(), run.metrics, primary, loop.selection.step, loop.mixture.shares
+            loop.best_checkpoint(),
+            run.metrics,
+            primary,
+            loop.selection.step,
+            loop.mixture.shares,
+            loop.data.sizes,
         )
         publish_run(run, recipe, progress.say)
     return run

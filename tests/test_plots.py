@@ -25,6 +25,7 @@ from mtl_nlp.plots import (
 )
 
 BLUE, ORANGE, GREEN = _COLOURS[:3]
+SIZES = {"sst2": 440, "wnut17": 16}
 TASKS = [f"task_{number}" for number in range(12)]
 
 
@@ -77,7 +78,7 @@ def test_a_task_keeps_its_colour_in_all_pictures_of_a_run(tmp_path: Path) -> Non
 def test_a_single_point_is_seen(tmp_path: Path) -> None:
     plot_losses(steps([{"a": 0.5}]), tmp_path / "losses.png")
     plot_metrics(evaluations({"a": 0.5}), tmp_path / "metrics.png", {"a": "f1"})
-    plot_draws(steps([{}]), tmp_path / "draws.png", {"sst2": 22, "wnut17": 10})
+    plot_draws(steps([{}]), tmp_path / "draws.png", {"sst2": 22, "wnut17": 10}, SIZES)
     for name, legend_from in [("losses.png", 1135), ("metrics.png", 1060), ("draws.png", 930)]:
         assert shows(picture(tmp_path / name)[:, :legend_from], BLUE)
 
@@ -102,7 +103,7 @@ def test_values_that_are_missing_leave_no_trace(tmp_path: Path) -> None:
 def test_nothing_logged_makes_a_picture_too(tmp_path: Path) -> None:
     plot_losses([], tmp_path / "losses.png")
     plot_metrics([{"step": 3, "evaluation": {"test": {}}}], tmp_path / "metrics.png", {"a": "f1"})
-    plot_draws([], tmp_path / "draws.png", {})
+    plot_draws([], tmp_path / "draws.png", {}, {})
     for name in ("losses.png", "metrics.png", "draws.png"):
         pixels = picture(tmp_path / name)
         assert np.ptp(pixels, axis=2).max() < 0.01, "a colour was drawn"
@@ -126,15 +127,29 @@ def test_metrics_that_are_no_fractions_have_their_own_panel(
 
 def test_the_same_numbers_make_the_same_file_and_plans_count_by_proportion(tmp_path: Path) -> None:
     lines = steps([{"a": 1.0}] * 30)
-    plot_draws(lines, tmp_path / "rows.png", {"sst2": 2200, "wnut17": 1000})
-    plot_draws(lines, tmp_path / "shares.png", {"sst2": 0.6875, "wnut17": 0.3125})
-    plot_draws(lines, tmp_path / "other.png", {"sst2": 0.5, "wnut17": 0.5})
+    plot_draws(lines, tmp_path / "rows.png", {"sst2": 2200, "wnut17": 1000}, SIZES)
+    plot_draws(lines, tmp_path / "shares.png", {"sst2": 0.6875, "wnut17": 0.3125}, SIZES)
+    plot_draws(lines, tmp_path / "other.png", {"sst2": 0.5, "wnut17": 0.5}, SIZES)
     files = {name: (tmp_path / f"{name}.png").read_bytes() for name in ("rows", "shares", "other")}
     assert files["rows"] == files["shares"] != files["other"]
 
 
+def test_the_legend_of_draws_tells_the_passes(tmp_path: Path) -> None:
+    for name, wnut17 in (("one", 100), ("same", 100), ("two", 200), ("small", 7)):
+        sizes = {"sst2": 440, "wnut17": wnut17}
+        plot_draws(steps([{}] * 30), tmp_path / f"{name}.png", {"sst2": 22, "wnut17": 10}, sizes)
+    one, same, two, small = (
+        picture(tmp_path / f"{name}.png") for name in ("one", "same", "two", "small")
+    )
+    assert np.array_equal(one, same)
+    rows, columns = np.nonzero(np.abs(one - two).max(axis=2))
+    assert rows.max() - rows.min() < 20, "only one line of the legend says it"
+    assert columns.min() > 700
+    assert not np.array_equal(one, small)
+
+
 def test_a_dataset_that_was_not_planned_is_shown(tmp_path: Path) -> None:
-    plot_draws(steps([{}] * 3), tmp_path / "draws.png", {"sst2": 1.0})
+    plot_draws(steps([{}] * 3), tmp_path / "draws.png", {"sst2": 1.0}, {})
     assert shows(picture(tmp_path / "draws.png"), ORANGE)
 
 
@@ -149,7 +164,7 @@ def test_a_long_run_is_drawn_fast(tmp_path: Path) -> None:
     lines = steps([{"a": 0.5, "b": 0.7}] * 100_000)
     began = process_time()
     plot_losses(lines, tmp_path / "losses.png")
-    plot_draws(lines, tmp_path / "draws.png", {"sst2": 22, "wnut17": 10})
+    plot_draws(lines, tmp_path / "draws.png", {"sst2": 22, "wnut17": 10}, SIZES)
     assert process_time() - began < 10
 
 

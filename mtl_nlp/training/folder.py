@@ -113,6 +113,7 @@ class OutputFolder:
         primary: Mapping[str, str],
         best_step: int,
         shares: Mapping[str, Any],
+        sizes: Mapping[str, int],
     ) -> None:
         """Put the selected model, plots and, last of all, the metrics in place.
 
@@ -122,17 +123,23 @@ class OutputFolder:
             primary: Name of each task's primary metric.
             best_step: The step of the selected checkpoint.
             shares: Planned share of each dataset.
+            sizes: Rows that each dataset holds.
         """
         for file in sorted(best.iterdir()):
             if file.name not in ("state.json", "optimizer.pt"):
                 _put(file, self.path / file.name)
-        self._plot(primary, best_step, {name: float(share) for name, share in shares.items()})
+        planned = {name: float(share) for name, share in shares.items()}
+        self._plot(primary, best_step, planned, sizes)
         temporary = self.path / f".{METRICS}.tmp"
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         temporary.replace(self.path / METRICS)
 
     def _plot(
-        self, primary: Mapping[str, str], best_step: int, shares: Mapping[str, float]
+        self,
+        primary: Mapping[str, str],
+        best_step: int,
+        shares: Mapping[str, float],
+        sizes: Mapping[str, int],
     ) -> None:
         plots = self.path / PLOTS
         plots.mkdir(exist_ok=True)
@@ -142,7 +149,7 @@ class OutputFolder:
             return  # a log that was lost or edited costs the pictures, not the model
         plot_losses(records.steps, plots / "losses.png", tasks=list(primary))
         plot_metrics(records.evaluations, plots / "metrics.png", dict(primary), best_step=best_step)
-        plot_draws(records.steps, plots / "draws.png", dict(shares))
+        plot_draws(records.steps, plots / "draws.png", shares, sizes)
 
 
 def _put(source: Path, target: Path) -> None:

@@ -69,6 +69,11 @@ class TrainingData:
         """Sub-words of each training row, by dataset."""
         return {name: split.lengths for name, split in self.train.items()}
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Training rows, by dataset."""
+        return {name: len(split) for name, split in self.train.items()}
+
 
 class TrainingLoop:
     """Trains a model as a recipe says, in a run folder, from the start or from a checkpoint.
@@ -111,7 +116,7 @@ class TrainingLoop:
                 f"training.batch_size: {self.spec.batch_size} rows cannot be shared among"
                 f" {self.world_size} processes; use at least as many rows as processes"
             )
-        self.steps = self.spec.steps(sum(len(split) for split in data.train.values()))
+        self.steps = self.spec.steps(sum(data.sizes.values()))
         # Weights read from a file lie at any address, and the last bit of a product depends on it:
         # laid anew, those of a resumed training compute what those of the first one did.
         for weights in itertools.chain(model.parameters(), model.buffers()):
@@ -187,7 +192,14 @@ class TrainingLoop:
             (r["step"], {t: s for t, s in r["evaluation"]["validation"].items() if t != "mean"})
             for r in (records.evaluations if records else ())
         ]
-        self.progress.start(self.steps, self.done, planned, done_rows=self.rows, earlier=earlier)
+        self.progress.start(
+            self.steps,
+            self.done,
+            planned,
+            sizes=self.data.sizes,
+            done_rows=self.rows,
+            earlier=earlier,
+        )
 
     def _stop_if(self, signum: int) -> None:
         if signum:
@@ -307,13 +319,9 @@ class TrainingLoop:
         self.done += 1
         for name, rows in plan.counts.items():
             self.rows[name] += rows
-        for name, number in plan.restarts.items():
-            if number & (number - 1) == 0:  # passes 1, 2, 4 … : small sets start often
-                self.progress.say(
-                    f"dataset {name!r} starts again, reshuffled: pass {number + 1} at step"
-                    f" {self.done}"
-                )
         self.progress.step(record["losses"], record["tokens"], plan.counts)
+        for name, number in plan.restarts.items():
+            self.progress.restart(name, number + 1)
         if log is not None:
             log.write(record)
         if self.spec.trackers:

@@ -1,10 +1,7 @@
 """What a person sees of a training: a live bar on a terminal, plain lines in a log file."""
 
 import sys
-from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from math import isfinite
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
@@ -16,72 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from mtl_nlp.tables import Scores, evaluation_table
+from mtl_nlp.training.pace import Pace
 
-_LOSS_STEPS = 25  # a shown loss is, roughly, the mean over so many last steps
-_PACE_STEPS = 50  # tokens per second are over so many last steps
 _SECONDS_PER_FRAME = 0.25
 _SECONDS_PER_LINE = 30.0
 _LINES = 10  # at least so many lines a run
-
-
-@dataclass
-class Pace:
-    """Where a training stands, as running numbers; times are seconds of a monotonic clock."""
-
-    total: int  # optimizer steps of the whole run
-    done: int
-    planned: Mapping[str, int]  # dataset -> rows of the whole run
-    rows: dict[str, int]  # dataset -> rows drawn
-    began: float
-    resumed_at: int = field(init=False)
-    losses: dict[str, float] = field(init=False, default_factory=dict)  # task -> to be shown
-
-    def __post_init__(self) -> None:
-        self.resumed_at = self.done
-        self._last = self.now = self.began
-        self._means: dict[str, tuple[float, int]] = {}  # task -> smoothed loss, finite ones seen
-        self._tokens: deque[tuple[float, int]] = deque(maxlen=_PACE_STEPS)
-
-    def advance(
-        self, losses: Mapping[str, float], tokens: int, rows: Mapping[str, int], now: float
-    ) -> None:
-        """Count one optimizer step that ended now.
-
-        A loss that is not finite is shown as it is until the next one, and kept out of the mean.
-        """
-        self.done += 1
-        for task, loss in losses.items():
-            if isfinite(loss):
-                mean, seen = self._means.get(task, (0.0, 0))
-                loss = mean + (loss - mean) / min(seen + 1, _LOSS_STEPS)
-                self._means[task] = loss, seen + 1
-            self.losses[task] = loss
-        for dataset, drawn in rows.items():
-            self.rows[dataset] = self.rows.get(dataset, 0) + drawn
-        self._tokens.append((now - self._last, tokens))
-        self._last = self.now = now
-
-    def pause(self, now: float) -> None:
-        """Leave the time since the last step out of the tokens per second."""
-        self._last = now
-
-    @property
-    def tokens_per_second(self) -> float:
-        """Tokens without padding per second of training, over the last steps."""
-        seconds = sum(seconds for seconds, _ in self._tokens)
-        return sum(tokens for _, tokens in self._tokens) / seconds if seconds > 0 else 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Time from the start to the last step, evaluations included."""
-        return self.now - self.began
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Time to the last step, evaluations at their present share; None before a first step."""
-        if self.done == self.resumed_at:
-            return None
-        return self.seconds / (self.done - self.resumed_at) * max(self.total - self.done, 0)
 
 
 class Display(Protocol):
@@ -152,8 +88,9 @@ class TrainingProgress:
         self._console = console
         live = console.is_terminal and not console.is_dumb_terminal and not console.quiet
         self._display: Display = BarDisplay(console) if live else LineDisplay(console)
-        self._pace = Pace(total=0, done=0, planned={}, rows={}, began=monotonic())
+        self._pace = Pace(total=0, done=0, planned={}, sizes={}, rows={}, began=monotonic())
         self._evaluations: list[tuple[int, Scores]] = []
+        self._restarted: set[str] = set()  # datasets whose starting again was told
 
     def start(
         self,
@@ -161,6 +98,7 @@ class TrainingProgress:
         done_steps: int,
         planned: Mapping[str, int],
         *,
+        sizes: Mapping[str, int],
         done_rows: Mapping[str, int] | None = None,
         earlier: Iterable[tuple[int, Scores]] = (),
     ) -> None:
@@ -170,13 +108,16 @@ class TrainingProgress:
             total_steps: Optimizer steps of the whole run.
             done_steps: How many of them were done before, 0 for a fresh run.
             planned: Rows of each dataset that the whole run is to draw.
+            sizes: Rows that each dataset holds.
             done_rows: Rows of each dataset drawn before.
             earlier: Steps and validation scores of the evaluations before.
         """
         rows = dict.fromkeys(planned, 0) | dict(done_rows or {})
-        self._pace = Pace(total_steps, done_steps, dict(planned), rows, began=monotonic())
+        self._pace = Pace(total_steps, done_steps, dict(planned), sizes, rows, began=monotonic())
         self._evaluations = list(earlier)
-        draws = ", ".join(f"{name} {rows:,}" for name, rows in planned.items())
+        draws = ", ".join(
+            f"{name} {rows:,} ({_passes(rows, sizes[name])})" for name, rows in planned.items()
+        )
         since = f" from step {done_steps:,} on" if done_steps else ""
         self.say(f"training {total_steps:,} steps{since}; rows planned: {draws}")
 
@@ -191,6 +132,26 @@ class TrainingProgress:
         now = monotonic()
         self._pace.advance(losses, tokens, rows, now)
         self._display.show(self._pace, now)
+
+    def restart(self, dataset: str, number: int) -> None:
+        """Tell that a dataset has begun another pass; its first time says how often that will be.
+
+        Args:
+            dataset: Its name.
+            number: Of the pass, 1 = the first.
+        """
+        if dataset in self._restarted:
+            return
+        self._restarted.add(dataset)
+        pace = self._pace
+        steps = pace.steps_of_a_pass(dataset)
+        often = f"about every {steps:,.0f} steps" if steps >= 1.5 else "about every step"
+        if steps < 0.5:
+            often = "several times a step"
+        self.say(
+            f"dataset {dataset!r} starts again, reshuffled: pass {number} at step {pace.done:,}; it"
+            f" will do so {often}, and its passes are counted beside its rows"
+        )
 
     def evaluation(
         self,
@@ -271,7 +232,19 @@ def _losses(pace: Pace) -> list[str]:
 
 
 def _draws(pace: Pace) -> list[str]:
-    return [f"{name} {rows:,}/{pace.planned.get(name, 0):,}" for name, rows in pace.rows.items()]
+    return [
+        f"{name} {rows:,}/{pace.planned[name]:,} ({_passes(rows, pace.sizes[name])})"
+        for name, rows in pace.rows.items()
+    ]
+
+
+def _passes(rows: int, size: int) -> str:
+    """How often a dataset was gone through.
+
+    >>> _passes(20, 20), _passes(21, 20), _passes(50, 20)
+    ('1.0 passes', '1.0 passes', '2.5 passes')
+    """
+    return f"{rows / size:,.1f} passes"
 
 
 def _percent(pace: Pace) -> int:
@@ -297,6 +270,6 @@ def _flow(label: str, items: list[str], width: int) -> list[Text]:
     for item in items:
         if not lines or len(lines[-1]) + len(item) + 3 > width:
             lines.append(Text.assemble((f"{label if not lines else '':<6}", "dim"), no_wrap=True))
-        name, _, value = item.rpartition(" ")
+        name, _, value = item.partition(" ")
         lines[-1].append(f"{name} ").append(value, "bold").append("   ")
     return lines

@@ -45,7 +45,7 @@ def best(folder: OutputFolder) -> Path:
 
 def finish(folder: OutputFolder, best: Path) -> None:
     metrics = {"test": {"t": {"accuracy": 0.5}, "mean": 0.5}}
-    folder.finish(best, metrics, {"t": "accuracy"}, 1, {"d": 1})
+    folder.finish(best, metrics, {"t": "accuracy"}, 1, {"d": 1}, {"d": 10})
 
 
 @pytest.mark.parametrize("resume", [True, False])

@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,22 @@ def test_the_same_seed_gives_the_same_bits(by_step: Prepared, tmp_path: Path) ->
 
 def test_a_dataset_that_starts_again_is_told(by_step: Prepared, tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=100)
-    tiny_loop(by_step, tiny_model(by_step), tmp_path, console, max_steps=15).run()
+    tiny_loop(by_step, tiny_model(by_step), tmp_path, console, max_steps=40).run()
     file = console.file
     assert isinstance(file, io.StringIO)
     told = file.getvalue()
-    assert "dataset 'news' starts again, reshuffled: pass 2 at step" in told
-    assert "dataset 'chat' starts again, reshuffled: pass 2 at step" in told
+    for name in ("news", "chat"):
+        first = (
+            rf"dataset '{name}' starts again, reshuffled: pass 2 at step \d+; it will do so about"
+        )
+        assert len(re.findall(first, told)) == 1
+        assert told.count(f"'{name}' starts again") == 1
+    drawn = re.findall(r"(\w+) (\d+)/\2 \((\d+\.\d) passes\)", told)
+    sizes = {name: len(split) for name, split in by_step.train.items()}
+    assert {name: passes for name, _, passes in drawn} == {
+        name: f"{int(rows) / sizes[name]:.1f}" for name, rows, _ in drawn
+    }
+    assert {name for name, *_ in drawn} == {"news", "chat"}
 
 
 @pytest.mark.parametrize(

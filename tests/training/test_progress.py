@@ -1,4 +1,3 @@
-import math
 import re
 import subprocess
 import sys
@@ -6,11 +5,10 @@ from io import StringIO
 from time import perf_counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
-from mtl_nlp.training.progress import LineDisplay, Pace, TrainingProgress
+from mtl_nlp.training.pace import Pace
+from mtl_nlp.training.progress import LineDisplay, TrainingProgress
 
 PRIMARY = {"sentiment": "accuracy", "ner": "f1"}
 ROWS = {"sst2": 22, "wnut17": 10}
@@ -31,7 +29,11 @@ def terminal(width: int = 100) -> tuple[Console, StringIO]:
 
 def train(progress: TrainingProgress, steps: int = 40, done: int = 0) -> None:
     progress.start(
-        steps, done, {"sst2": 22 * steps, "wnut17": 10 * steps}, done_rows={"sst2": 22 * done}
+        steps,
+        done,
+        {"sst2": 22 * steps, "wnut17": 10 * steps},
+        sizes={"sst2": 440, "wnut17": 32},
+        done_rows={"sst2": 22 * done},
     )
     for _ in range(done, steps):
         progress.step({"sentiment": 0.5, "ner": 0.25}, tokens=800, rows=ROWS)
@@ -47,14 +49,16 @@ def test_without_a_terminal_there_are_plain_lines_at_every_tenth() -> None:
     with TrainingProgress(console) as progress:
         train(progress)
     first, *lines = file.getvalue().splitlines()
-    assert first == "training 40 steps; rows planned: sst2 880, wnut17 400"
+    assert (
+        first == "training 40 steps; rows planned: sst2 880 (2.0 passes), wnut17 400 (12.5 passes)"
+    )
     steps = [
         re.match(r"step (\d+)/40 \((\d+)%\)  loss sentiment 0\.500, ner 0\.250", line)
         for line in lines
     ]
     assert [int(match[1]) for match in steps if match] == [1, *range(4, 41, 4)]
     assert len(lines) == 11
-    assert lines[-1].endswith("rows sst2 880/880, wnut17 400/400")
+    assert lines[-1].endswith("rows sst2 880/880 (2.0 passes), wnut17 400/400 (12.5 passes)")
     assert re.search(r" [\d,]+ tokens/s  \d+:\d\d left$", lines[3])
     assert file.getvalue().isprintable() is False  # line ends
     assert "".join(file.getvalue().split("\n")).isprintable()
@@ -71,7 +75,7 @@ def test_a_short_run_shows_every_step(steps: int) -> None:
 def test_a_slow_run_shows_a_line_every_half_minute() -> None:
     console, file = plain()
     display = LineDisplay(console)
-    pace = Pace(total=1000, done=0, planned={}, rows={}, began=0.0)
+    pace = Pace(total=1000, done=0, planned={}, sizes={}, rows={}, began=0.0)
     for step in range(1, 91):
         pace.advance({"a": 1.0}, 100, {}, now=float(step))
         display.show(pace, now=float(step))
@@ -86,13 +90,15 @@ def test_after_a_resume_it_goes_on_where_it_was() -> None:
         train(progress, done=20)
     assert "training 40 steps from step 20 on; " in file.getvalue()
     assert "step 21/40 (52%)" in file.getvalue()
-    assert "rows sst2 880/880, wnut17 200/400" in file.getvalue()
+    assert "rows sst2 880/880 (2.0 passes), wnut17 200/400 (6.2 passes)" in file.getvalue()
 
 
 def test_an_evaluation_is_compared_with_those_before() -> None:
     console, file = plain()
     with TrainingProgress(console) as progress:
-        progress.start(400, 100, ROWS, earlier=[(100, {"sentiment": {"accuracy": 0.7}})])
+        progress.start(
+            400, 100, ROWS, sizes=ROWS, earlier=[(100, {"sentiment": {"accuracy": 0.7}})]
+        )
         evaluate(progress, 200, 0.8, best_step=200)
         evaluate(progress, 300, 0.75, best_step=200)
     first, second = file.getvalue().split("evaluation at step ")[1:]
@@ -102,6 +108,29 @@ def test_an_evaluation_is_compared_with_those_before() -> None:
     assert re.search(r"ner +f1 +0\.4000 +★", first)
     assert re.search(r"sentiment +accuracy +0\.7500 +0\.8000  \(step 200\) *\n", second)
     assert re.search(r"mean +0\.5750", second)
+
+
+@pytest.mark.parametrize(
+    ("size", "often"),
+    [
+        (320, "about every 32 steps"),
+        (12, "about every step"),
+        (3, "several times a step"),
+    ],
+)
+def test_a_dataset_that_starts_again_is_told_once_with_how_often(size: int, often: str) -> None:
+    console, file = plain()
+    with TrainingProgress(console) as progress:
+        progress.start(40, 0, {"a": 400, "b": 4}, sizes={"a": size, "b": 4})
+        for step in range(40):
+            progress.step({}, 1, {"a": 10})
+            if step >= 30:
+                progress.restart("a", step + 2)
+    told = [line for line in file.getvalue().splitlines() if line.startswith("dataset")]
+    assert told == [
+        f"dataset 'a' starts again, reshuffled: pass 32 at step 31; it will do so {often}, and its"
+        " passes are counted beside its rows"
+    ]
 
 
 def test_messages_are_shown_as_they_are_on_one_line() -> None:
@@ -130,14 +159,14 @@ def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_given_back_even_after_an_er
     frame = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).rsplit("step 40/40", 1)[1]
     assert "100%" in frame
     assert "sentiment 0.500   ner 0.250" in frame
-    assert "sst2 880/880   wnut17 400/400" in frame
+    assert "sst2 880/880 (2.0 passes)   wnut17 400/400 (12.5 passes)" in frame
 
 
 def test_many_losses_flow_over_lines_and_never_past_the_edge() -> None:
     console, file = terminal(width=60)
     tasks = {f"task_number_{number}": 0.5 for number in range(12)}
     with TrainingProgress(console) as progress:
-        progress.start(1, 0, {})
+        progress.start(1, 0, {}, sizes={})
         progress.step(tasks, 100, {})
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
     frame = shown.rsplit("step 1/1", 1)[1]
@@ -159,7 +188,7 @@ def test_a_step_costs_next_to_nothing_and_frames_are_few(make: type) -> None:
     console, file = make()
     losses = {f"task_{number}": 0.5 for number in range(12)}
     with TrainingProgress(console) as progress:
-        progress.start(10**9, 0, {"sst2": 10**9})
+        progress.start(10**9, 0, {"sst2": 10**9}, sizes={"sst2": 10**6})
         began = perf_counter()
         for _ in range(5000):
             progress.step(losses, 800, {"sst2": 32})
@@ -172,7 +201,7 @@ def test_stderr_is_where_it_goes_and_a_pipe_gets_no_control_characters() -> None
     code = (
         "from mtl_nlp.training.progress import TrainingProgress\n"
         "with TrainingProgress() as progress:\n"
-        "    progress.start(2, 0, {'a': 2})\n"
+        "    progress.start(2, 0, {'a': 2}, sizes={'a': 2})\n"
         "    for _ in range(2): progress.step({'t': 0.5}, 3, {'a': 1})\n"
         "    progress.evaluation(2, {'t': {'f1': 1.0}}, {'t': 'f1'}, 1.0, True, 2)\n"
     )
@@ -184,38 +213,3 @@ def test_stderr_is_where_it_goes_and_a_pipe_gets_no_control_characters() -> None
     assert b"step 2/2 (100%)" in ran.stderr
     assert b"* best so far" in ran.stderr
     assert all(byte >= 32 or byte == 10 for byte in ran.stderr)
-
-
-LOSSES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100)
-
-
-@given(losses=LOSSES)
-def test_a_smoothed_loss_lies_among_the_losses(losses: list[float]) -> None:
-    pace = Pace(total=len(losses), done=0, planned={}, rows={}, began=0.0)
-    for loss in losses:
-        pace.advance({"a": loss}, 1, {}, now=1.0)
-    assert min(losses) - 1e-6 <= pace.losses["a"] <= max(losses) + 1e-6
-    if len(losses) <= 25:
-        assert pace.losses["a"] == pytest.approx(sum(losses) / len(losses), abs=1e-6)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_shown_but_forgotten(bad: float) -> None:
-    pace = Pace(total=9, done=0, planned={}, rows={}, began=0.0)
-    for loss, shown in [(bad, bad), (1.0, 1.0), (bad, bad), (2.0, 1.5)]:
-        pace.advance({"a": loss}, 1, {}, now=1.0)
-        assert pace.losses["a"] == pytest.approx(shown, nan_ok=True)
-
-
-def test_pauses_count_for_the_time_left_but_not_for_the_speed() -> None:
-    pace = Pace(total=30, done=10, planned={}, rows={}, began=100.0)
-    assert pace.seconds_left is None
-    assert pace.tokens_per_second == 0.0
-    for step in range(5):
-        pace.advance({}, 500, {"a": 2}, now=101.0 + step)
-    pace.pause(now=125.0)
-    for step in range(5):
-        pace.advance({}, 500, {"a": 2}, now=126.0 + step)
-    assert pace.tokens_per_second == pytest.approx(500)
-    assert pace.seconds_left == pytest.approx(30)  # 10 of 20 steps in 30 seconds
-    assert pace.rows == {"a": 20}
