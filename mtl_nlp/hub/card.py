@@ -12,6 +12,7 @@ import yaml
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.hub import card_sections as sections
+from mtl_nlp.hub import card_usage
 from mtl_nlp.hub.card_metadata import LIBRARY, card_metadata, kept_from
 from mtl_nlp.hub.markdown import text
 from mtl_nlp.hub.run_folder import CONFIG, METRICS, RECIPE, RunFolder, UnreadableError, known
@@ -96,9 +97,9 @@ def _filled(
         "metadata": lambda: _yaml(card_metadata(source, title, declared)),
         "summary": lambda: sections.summary(source),
         "tasks": lambda: sections.tasks(source),
-        "usage": lambda: sections.usage(source, address),
-        "commands": lambda: sections.commands(source, address),
-        "export": lambda: sections.export(source, address),
+        "usage": lambda: card_usage.usage(source, address),
+        "commands": lambda: card_usage.commands(source, address),
+        "export": lambda: card_usage.export(source, address),
         "scores": lambda: sections.scores(source),
         "data": lambda: sections.data(source),
         "training": lambda: sections.training(source),

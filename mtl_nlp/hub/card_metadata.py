@@ -3,18 +3,16 @@
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from huggingface_hub.errors import HFValidationError
 from huggingface_hub.repocard_data import eval_results_to_model_index
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from mtl_nlp.hub.origins import hub_id, starting_point
 from mtl_nlp.hub.run_folder import RunFolder, UnreadableError, known
 from mtl_nlp.recipe import DatasetSpec, Recipe
-from mtl_nlp.recipe_values import FILE_LOADERS
 from mtl_nlp.tasks.base import Task
 
 LIBRARY = "mtl_nlp"
@@ -88,35 +86,6 @@ def pipeline_of(task: Task) -> str:
     return _PIPELINES.get(str(task.auto_class), task.type.replace("_", "-"))
 
 
-def starting_point(folder: RunFolder) -> str:
-    """The encoder as it was named to begin with; empty if nothing tells."""
-    recipe, config = known(lambda: folder.recipe), known(lambda: folder.config)
-    if recipe is not None:
-        return recipe.encoder
-    return str(config.encoder_config._name_or_path) if config is not None else ""
-
-
-def hub_id(source: str) -> str | None:
-    """The repository that an encoder or dataset is named by; None if it is a file or a loader."""
-    name = source.partition("@")[0]
-    if not name or name in FILE_LOADERS or Path(name).exists():
-        return None
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return None
-    return name
-
-
-def file_name(source: str) -> str:
-    r"""The last part of a path or URL, which tells nothing of the machine it lies on.
-
-    >>> file_name("/home/me/train.jsonl"), file_name("zip://a/b.csv::C:\\c.zip")
-    ('train.jsonl', 'b.csv::c.zip')
-    """
-    return "::".join(_last_part(part) for part in source.split("::"))
-
-
 def kept_from(card: Path) -> dict[str, Any]:
     """What a person wrote under `KEPT` into a card's metadata."""
     with suppress(OSError, ValueError, yaml.YAMLError):
@@ -163,9 +132,3 @@ def _their_split(spec: DatasetSpec | None, split: str) -> str:
     theirs = {str(ours): source for ours, source in spec.splits.items()} if spec else {}
     source = theirs.get(split, split)
     return source if isinstance(source, str) else split
-
-
-def _last_part(path: str) -> str:
-    if "://" in path:
-        path = path.partition("?")[0].partition("#")[0]
-    return PureWindowsPath(path).name

@@ -1,9 +1,7 @@
 """The sections of a model card: from the pieces of a folder to Markdown."""
 
 import importlib.metadata
-import json
 import platform
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,10 @@ from urllib.parse import quote
 
 from mtl_nlp import __version__
 from mtl_nlp.data.loading import HELD_OUT
-from mtl_nlp.hub.card_metadata import LIBRARY, file_name, hub_id, is_number, starting_point
-from mtl_nlp.hub.markdown import block, bullets, code, fold, table, text
+from mtl_nlp.hub.card_metadata import LIBRARY, is_number
+from mtl_nlp.hub.markdown import bullets, code, fold, table, text
+from mtl_nlp.hub.origins import file_name, named, starting_point
 from mtl_nlp.hub.run_folder import RunFolder, known
-from mtl_nlp.packages import PREFIX
 from mtl_nlp.recipe import DatasetSpec
 from mtl_nlp.recipe_values import FILE_LOADERS
 from mtl_nlp.tables import format_score
@@ -23,11 +21,6 @@ from mtl_nlp.tasks.base import Task, options_of
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 _FEW_LABELS = 12  # shown in the table; more are folded
 _NOT_SETTINGS = ("training.trackers", "training.checkpoint_every", "training.keep_checkpoints")
-_SAMPLES: dict[str, Any] = {
-    "text": "A text of your own.",
-    "text_pair": "The text that goes with it.",
-    "choices": ["One choice.", "Another choice."],
-}
 
 
 def summary(source: RunFolder) -> str:
@@ -38,7 +31,7 @@ def summary(source: RunFolder) -> str:
     kind = code(config.encoder_config.model_type)
     sentences = [f"One shared {kind} encoder with {heads}: {names}."]
     if start := starting_point(source):
-        sentences.append(f"The encoder started from {_named(start)}.")
+        sentences.append(f"The encoder started from {named(start)}.")
     if (size := known(lambda: source.parameters)) is not None:
         sentences.append(f"The whole model has {_amount(size)} parameters.")
     return " ".join(sentences)
@@ -57,45 +50,6 @@ def tasks(source: RunFolder) -> str:
         row = [code(name), _kind(task), text(" + ".join(task.inputs)), labels]
         rows.append([*row, *([_primary_score(source, task)] if scored else [])])
     return "\n\n".join([table(header, rows), *folded])
-
-
-def usage(source: RunFolder, address: str) -> str:
-    """Code that loads the model and predicts."""
-    lines = ["from mtl_nlp import pipeline", "", f"pipe = pipeline({_literal(address)})"]
-    for columns, names in _by_input(source).items():
-        example = {one: _SAMPLES[one] for one in columns}
-        argument = example if len(example) > 1 else example["text"]
-        lines.append(f"predictions = pipe({_literal(argument)})")
-        lines += [f"print(predictions[{_literal(name)}])" for name in names]
-    return block("python", lines)
-
-
-def commands(source: RunFolder, address: str) -> str:
-    """The command that predicts, for a file of each kind of input that the tasks have."""
-    parts = []
-    for columns in _by_input(source):
-        plain = columns == ("text",)
-        example = _literal({one: _SAMPLES[one] for one in columns})
-        told = "a text on each line" if plain else f"lines such as {code(example)}"
-        file, output = ("texts.txt", "out.jsonl") if plain else ("rows.jsonl", "answers.jsonl")
-        command = ["mtl-nlp", "predict", address, "--input", file, "--output", output]
-        parts += [f"For a file with {told}:", block("bash", [shlex.join(command)])]
-    return "\n\n".join(parts)
-
-
-def export(source: RunFolder, address: str) -> str:
-    """Which heads can become stock models, and the command for the first."""
-    stock = {name: task for name, task in source.tasks.items() if task.stock and task.auto_class}
-    if not stock:
-        return (
-            "None of the heads is one that stock transformers has for this encoder, so none can be"
-            " exported as a stock model."
-        )
-    name = next(iter(stock))
-    listed = ", ".join(f"{code(one)} (`{task.auto_class}`)" for one, task in stock.items())
-    command = ["mtl-nlp", "export", address, "--format", "transformers", "--task", name]
-    told = f"One head with the encoder, as a model for stock transformers: {listed}."
-    return f"{told}\n\n" + block("bash", [shlex.join([*command, "--output", f"{name}_model"])])
 
 
 def scores(source: RunFolder) -> str:
@@ -182,17 +136,6 @@ def versions() -> str:
     return f"Installed when this card was written: {text(listed)}."
 
 
-def _by_input(source: RunFolder) -> dict[tuple[str, ...], list[str]]:
-    """The tasks by the columns that a call must give for them to answer."""
-    found = known(lambda: source.tasks) or {}
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for name, task in found.items():
-        # A task that was trained on lists of words reads plain text as well.
-        extra = [one for one in task.inputs if one in _SAMPLES and one != "text"]
-        groups.setdefault(("text", *extra), []).append(name)
-    return groups or {("text",): []}
-
-
 def _kind(task: Task) -> str:
     given = {name: (getattr(task, name), f.default) for name, f in options_of(type(task)).items()}
     options = [
@@ -228,7 +171,7 @@ def _origin(spec: DatasetSpec) -> str:
     )
     if spec.path in FILE_LOADERS:
         return f"{spec.path} files; {listed}"
-    page = _named(spec.path, "https://huggingface.co/datasets")
+    page = named(spec.path, "https://huggingface.co/datasets")
     details = [("configuration", spec.name), ("revision", spec.revision)]
     told = [f"{what} {code(value)}" for what, value in details if value is not None]
     return ", ".join([page, *told, *([listed] if listed else [])])
@@ -284,20 +227,6 @@ def _limits(source: RunFolder, declared: Mapping[str, Any]) -> Iterator[str]:
         yield "No language is declared: the model knows those of its encoder and data at best."
     if "license" not in declared:
         yield "No licence is declared: see those of the encoder and of the data."
-
-
-def _named(place: str, hub: str = "https://huggingface.co") -> str:
-    """An encoder or dataset as its page on the Hub, or without its place on the machine."""
-    if place.startswith(PREFIX):
-        return f"files in the Python package {code(place.removeprefix(PREFIX))}"
-    if name := hub_id(place):
-        return f"[{text(place)}]({hub}/{name})"
-    return f"a local folder, {code(file_name(place))}"
-
-
-def _literal(value: Any) -> str:
-    """Texts, lists and mappings of texts as Python writes them."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _score(value: Any) -> str:

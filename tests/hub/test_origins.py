@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_nlp.hub.card_metadata import file_name, hub_id
+from mtl_nlp.hub.origins import file_name, hub_id
 
 
 @pytest.mark.parametrize(
