@@ -12,6 +12,7 @@ from datasets import List as ListFeature
 from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.recipe import Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
+from mtl_nlp.tasks.after import check_all_after
 from mtl_nlp.tasks.base import Fields, Task, label_name, options_of
 from mtl_nlp.tasks.own import is_own, load_own_type
 from mtl_nlp.words import Words, join_words, split_words
@@ -139,6 +140,7 @@ def bind_tasks(recipe: Recipe) -> tuple[dict[str, Task], list[Binding]]:
             given = recipe.datasets[dataset]
             words = (given.tokens or given.text) if cls.learns_from_words else None
             bindings.append(Binding(name, dataset, bound, spec.map, words))
+    check_all_after(tasks)
     return tasks, bindings
 
 

@@ -71,7 +71,7 @@ class MultiTaskConfig(PreTrainedConfig):
         Raises:
             RecipeError: If a task's type or options are not known to this version.
         """
-        tasks = {}
+        tasks: dict[str, Task] = {}
         for saved in self.tasks:
             settings = dict(saved)
             name, kind = settings.pop("name"), settings.pop("type")
@@ -80,6 +80,12 @@ class MultiTaskConfig(PreTrainedConfig):
                 warnings.warn(
                     f"{where} is left out: its type {kind!r} is not of this package; hand it over,"
                     f" task_types={{{kind!r}: …}}",
+                    stacklevel=2,
+                )
+                continue
+            if lost := [other for other in settings.get("after", ()) if other not in tasks]:
+                warnings.warn(
+                    f"{where} is left out: it reads task {lost[0]!r}, which is not there",
                     stacklevel=2,
                 )
                 continue

@@ -6,11 +6,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.heads.by_task import HeadsByTask
+from mtl_nlp.heads.reading import ReadingHead
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
@@ -24,6 +26,7 @@ from mtl_nlp.model.reading import Texts
 from mtl_nlp.model.sources import Source
 from mtl_nlp.model.takeover import take_apart
 from mtl_nlp.tasks import build_task
+from mtl_nlp.tasks.after import check_after, check_all_after
 from mtl_nlp.tasks.base import Task
 
 
@@ -57,9 +60,8 @@ class MultiTaskModel(HubModel):
         self.tasks: dict[str, Task] = config.build_tasks(task_types)
         for left_out in [t["name"] for t in config.tasks if t["name"] not in self.tasks]:
             config.remove_task(left_out)
-        self.heads = HeadsByTask(
-            {name: task.build_head(config.encoder_config) for name, task in self.tasks.items()}
-        )
+        check_all_after(self.tasks)
+        self.heads = HeadsByTask({name: self._build(task) for name, task in self.tasks.items()})
         self._packed: PackedEncoder | None = None
         self.post_init()  # type: ignore[no-untyped-call]
 
@@ -185,12 +187,33 @@ class MultiTaskModel(HubModel):
         texts = Texts(EncoderStates(hidden, attention_mask, words), sources, joined)
         logits, sums = {}, {}
         for name in names:
-            task, head, target = self.tasks[name], self.heads[name], targets.get(name)
+            task, target = self.tasks[name], targets.get(name)
             rows, labels = (None, None) if target is None else (target.rows, target.labels)
-            logits[name] = texts.logits(task, partial(task.run, head, labels=labels), rows)
+            logits[name] = texts.logits(task, partial(self._run, name, labels=labels), rows)
             if labels is not None:
                 sums[name] = task.loss(logits[name], labels)
         return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
+
+    def _run(self, name: str, states: EncoderStates, labels: Tensor | None) -> Tensor:
+        """The logits of a task's head, which may read what other heads make of the same states."""
+        task, head = self.tasks[name], self.heads[name]
+        if not isinstance(head, ReadingHead):
+            return task.run(head, states, labels)
+        with torch.set_grad_enabled(task.after_gradient and torch.is_grad_enabled()):
+            read = {
+                other: self.tasks[other].distribution(self._run(other, states, None))
+                for other in task.after
+            }
+        return task.run(head.head, head.tell(states, read), labels)
+
+    def _build(self, task: Task) -> nn.Module:
+        """A head for a task that is already built, its weights not yet initialised."""
+        config = self.config.encoder_config
+        head = task.build_head(config)
+        if not task.after:
+            return head
+        sizes = {name: len(self.tasks[name].logit_names) for name in task.after}
+        return ReadingHead(head, config.hidden_size, sizes)
 
     def skip_padding(self) -> bool:
         """From now on compute no padding in training mode; False where that does not work or pay.
@@ -229,11 +252,12 @@ class MultiTaskModel(HubModel):
     def set_head(self, task: Task) -> None:
         """Give the model a fresh head for a task that is already built."""
         head: nn.Module
+        check_after(task, self.tasks)
         try:
             head = self.lifted_head(task)
         except ModelError:
             task = replace(task, stock=False)
-            head = task.build_head(self.config.encoder_config)
+            head = self._build(task)
             head.apply(self._init_weights)
         self._put(task, head)
 
@@ -245,8 +269,9 @@ class MultiTaskModel(HubModel):
         """
         if not task.stock or task.auto_class is None:
             raise ModelError(f"task {task.name!r}: transformers has no {task.type} heads")
-        if task.own_head:
-            raise ModelError(f"task {task.name!r}: {task.own_head}")
+        reason = task.own_head or ("its head reads those of other tasks" if task.after else "")
+        if reason:
+            raise ModelError(f"task {task.name!r}: {reason}")
         try:
             head = task.build_head(self.config.encoder_config)
         except ValueError as error:
@@ -254,8 +279,8 @@ class MultiTaskModel(HubModel):
         assert isinstance(head, StockHead)
         head.to(self.encoder.device, self.encoder.dtype)
         head.adopt_pooler(self.encoder)
-        if reason := lifting_problem(head, self.encoder):
-            raise ModelError(f"task {task.name!r}: {reason}")
+        if problem := lifting_problem(head, self.encoder):
+            raise ModelError(f"task {task.name!r}: {problem}")
         return head
 
     def _put(self, task: Task, head: nn.Module) -> None:
@@ -268,10 +293,12 @@ class MultiTaskModel(HubModel):
         """Drop a task and its head.
 
         Raises:
-            ValueError: If the model has no such task.
+            ValueError: If the model has no such task, or another one reads it.
         """
         if name not in self.tasks:
             raise ValueError(f"no task {name!r}; the model has {', '.join(self.tasks)}")
+        if readers := [other for other, task in self.tasks.items() if name in task.after]:
+            raise ValueError(f"task {readers[0]!r} reads task {name!r}; remove that one first")
         del self.tasks[name], self.heads[name]
         self.config.remove_task(name)
 

@@ -82,6 +82,8 @@ class Task(ABC):
         inputs: Input columns it was trained on, one of the ways that its type ``takes``.
         stock: Whether its head is the architecture's own; False once that was found not to fit.
         labels: Label names, position = label id; for tags with a scheme the span types.
+        after: Tasks before it whose predictions its head reads beside the hidden states.
+        after_gradient: Whether its loss then teaches those tasks too.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=False)
@@ -113,6 +115,8 @@ class Task(ABC):
     inputs: tuple[str, ...] = ("text",)
     stock: bool = True
     labels: tuple[str, ...] = ()
+    after: tuple[str, ...] = option((), "tasks above it whose predictions its head reads too")
+    after_gradient: bool = option(False, "whether its loss then teaches those tasks too")
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a name or labels that no task can have; none are yet to learn."""
@@ -212,6 +216,14 @@ class Task(ABC):
         del labels
         logits: Tensor = head(states)
         return logits
+
+    def distribution(self, logits: Tensor) -> Tensor:
+        """The probability of each label, as another head may read it.
+
+        Returns:
+            (rows, labels), or of each sub-word (rows, seq_len, labels).
+        """
+        raise NotImplementedError(f"{self.type} tasks have no distribution over labels to read")
 
     def count(self, labels: Tensor) -> Tensor:
         """How many labelled items (texts, words …) there are in collated labels, a scalar."""

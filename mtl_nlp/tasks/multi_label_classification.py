@@ -128,6 +128,10 @@ class MultiLabelClassification(ClassTask):
             encoder_config.hidden_size, len(self.labels), dropout=hidden_dropout(encoder_config)
         )
 
+    def distribution(self, logits: Tensor) -> Tensor:
+        """The probability of each label by itself, (rows, num_labels)."""
+        return logits.sigmoid()
+
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Binary cross-entropy in nats, summed over texts and labels, with their number.
 

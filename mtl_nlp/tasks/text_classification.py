@@ -99,6 +99,10 @@ class TextClassification(ClassTask):
             encoder_config.hidden_size, len(self.labels), dropout=hidden_dropout(encoder_config)
         )
 
+    def distribution(self, logits: Tensor) -> Tensor:
+        """Softmax over the labels, (rows, num_labels)."""
+        return logits.softmax(dim=-1)
+
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over labelled texts, with their number.
 

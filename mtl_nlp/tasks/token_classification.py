@@ -226,6 +226,10 @@ class TokenClassification(Task):
         """How many labelled words there are, a scalar."""
         return (labels >= 0).sum()
 
+    def distribution(self, logits: Tensor) -> Tensor:
+        """Softmax over each sub-word's labels, (rows, seq_len, num_labels), whatever decodes."""
+        return logits.softmax(dim=-1)
+
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over labelled words, with their number.
 

@@ -25,6 +25,7 @@ from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
+from mtl_nlp.tasks.after import read_by
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
 from mtl_nlp.training.folder import CHECKPOINTS
@@ -295,10 +296,10 @@ class TrainingLoop:
     def _update(self, counts: Mapping[str, int]) -> float:
         """Let the optimizer step; the norm of the gradient before clipping."""
         # A head without a label in the step must not move, by weight decay or momentum.
-        for name, count in counts.items():
-            if not count:
-                for parameter in self.model.heads[name].parameters():
-                    parameter.grad = None
+        taught = read_by([name for name, count in counts.items() if count], self.model.tasks)
+        for name in counts.keys() - taught:
+            for parameter in self.model.heads[name].parameters():
+                parameter.grad = None
         norm = float(
             self.accelerator.clip_grad_norm_(self.objective.parameters(), self.spec.max_grad_norm)
         )
