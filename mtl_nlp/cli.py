@@ -228,7 +228,7 @@ def _print_run(args: argparse.Namespace, recipe: "Recipe", run: "Run") -> None:
         from mtl_nlp.reports import trained
         from mtl_nlp.tables import metrics_table
 
-        _print(metrics_table(run.metrics), *trained(run.path, recipe.hub))
+        _print(metrics_table(run.metrics), *trained(run.path, recipe))
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -312,6 +312,7 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _push(args: argparse.Namespace) -> None:
+    quiet_libraries()
     from huggingface_hub import get_token
 
     from mtl_nlp.hub.publish import MESSAGE, push_folder

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtl_nlp.inference.input_files import PlacedRow, RowFile
-from mtl_nlp.recipe import HubSpec, Recipe
+from mtl_nlp.recipe import Recipe
 from mtl_nlp.words import overlap
 
 if TYPE_CHECKING:
@@ -52,16 +52,18 @@ def plan(report: Mapping[str, Any], recipe: Recipe) -> Iterator[RenderableType]:
         yield Text("\nno warnings", "green")
 
 
-def trained(folder: Path, hub: HubSpec) -> Iterator[RenderableType]:
+def trained(folder: Path, recipe: Recipe) -> Iterator[RenderableType]:
     """Where a trained model is and what to do with it.
 
     Args:
         folder: The run folder.
-        hub: The recipe's; where it has the run published, that was done.
+        recipe: Of the run; where it has the run published, that was done.
     """
-    place = _shortest(folder)
+    place, hub = _shortest(folder), recipe.hub
+    plain = any(spec.inputs.keys() <= {"text", "tokens"} for spec in recipe.datasets.values())
+    given = '"A text."' if plain else "--input rows.jsonl"
     yield Text.assemble("\nmodel     ", (place, "bold"))
-    yield Text(f'predict   mtl-nlp predict {place} "A text."')
+    yield Text(f"predict   mtl-nlp predict {place} {given}")
     if hub.repo_id is None or hub.push == "never":
         private = " --private" if hub.private else ""
         yield Text(f"publish   mtl-nlp push {place} {hub.repo_id or 'org/name'}{private}")

@@ -259,6 +259,18 @@ def test_push_and_card(
     assert row["predictions"]["topic"]["label"] in ("up", "down")
 
 
+def test_a_push_shows_no_bars_where_there_is_no_terminal(folder: Path, hub: HubServer) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "mtl_nlp", "push", "run", "team/quiet"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "HF_TOKEN": WRITER},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == f"published: {hub.endpoint}/team/quiet\n"
+
+
 def test_tasks_lists_types_with_options(capsys: pytest.CaptureFixture[str]) -> None:
     (types,) = documents(capsys, "tasks")
     assert {"text_classification", "token_classification"} <= types.keys()

@@ -106,13 +106,22 @@ def test_a_prediction_is_shown_by_its_shape(predicted: Any, told: str) -> None:
 
 def test_a_run_tells_what_to_do_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    told = shown(trained(tmp_path / "my run", HubSpec(repo_id="org/x", push="never")), width=300)
-    assert "mtl-nlp predict 'my run' \"A text.\"" in told
-    assert "mtl-nlp push 'my run' org/x --private" in told
-    told = shown(trained(tmp_path / "run", HubSpec(private=False)), width=300)
-    assert told.rstrip().endswith("mtl-nlp push run org/name")
-    assert "mtl-nlp push" not in shown(trained(tmp_path / "run", HubSpec(repo_id="org/x")))
-    assert "/elsewhere/run" in shown(trained(Path("/elsewhere/run"), HubSpec()))
+    never, open_ = HubSpec(repo_id="org/x", push="never"), HubSpec(private=False)
+
+    def told(folder: Path, **changes: Any) -> str:
+        return shown(trained(folder, RECIPE.model_copy(update=changes)), width=300)
+
+    assert "mtl-nlp predict 'my run' \"A text.\"" in told(tmp_path / "my run", hub=never)
+    assert "mtl-nlp push 'my run' org/x --private" in told(tmp_path / "my run", hub=never)
+    assert told(tmp_path / "run", hub=open_).rstrip().endswith("mtl-nlp push run org/name")
+    assert "mtl-nlp push" not in told(tmp_path / "run", hub=HubSpec(repo_id="org/x"))
+    assert "/elsewhere/run" in told(Path("/elsewhere/run"))
+    pairs = RECIPE.datasets["reviews"].model_copy(update={"text_pair": "other"})
+    assert "mtl-nlp predict run --input rows.jsonl\n" in told(
+        tmp_path / "run", datasets={"nli": pairs}
+    )
+    both = {**RECIPE.datasets, "nli": pairs}
+    assert '"A text."' in told(tmp_path / "run", datasets=both)
 
 
 @pytest.mark.parametrize("name", TASK_TYPES)
