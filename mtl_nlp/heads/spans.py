@@ -8,7 +8,7 @@ from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.words import Pooling, pool_words
 
 _FEATURES = 256  # of a span; there are max_width spans a word, so this sets the head's memory
-_RARE = -4.6  # logit of 1%, so that the many spans that are nothing do not drown the first steps
+RARE = -4.6  # logit of 1%, so that the many spans that are nothing do not drown the first steps
 
 
 class SpanHead(nn.Module):
@@ -56,4 +56,4 @@ class SpanHead(nn.Module):
             self.score(F.gelu(starts + ends[:, more : more + seq_len] + widths[more]))
             for more in range(self.max_width)
         ]  # each (rows, seq_len, num_labels)
-        return torch.stack(logits, dim=2).float() + _RARE
+        return torch.stack(logits, dim=2).float() + RARE

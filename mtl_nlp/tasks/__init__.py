@@ -14,6 +14,7 @@ from mtl_nlp.tasks.lemmatization import Lemmatization
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
 from mtl_nlp.tasks.regression import Regression
+from mtl_nlp.tasks.relation_classification import RelationClassification
 from mtl_nlp.tasks.soft_classification import SoftClassification
 from mtl_nlp.tasks.span_classification import SpanClassification
 from mtl_nlp.tasks.text_classification import TextClassification
@@ -27,6 +28,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "token_classification": TokenClassification,
     "multi_label_token_classification": MultiLabelTokenClassification,
     "span_classification": SpanClassification,
+    "relation_classification": RelationClassification,
     "lemmatization": Lemmatization,
     "dependency_parsing": DependencyParsing,
 }
