@@ -25,6 +25,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "pos": {"type": "token_classification", "tags": "pos", "scheme": "none"},
     "looks": {"type": "multi_label_token_classification", "tags": "looks"},
     "spans": {"type": "span_classification", "spans": "spans"},
+    "graph": {"type": "relation_classification", "spans": "spans", "relations": "relations"},
     "lemma": {"type": "lemmatization", "lemmas": "lemmas"},
     "tree": {"type": "dependency_parsing", "heads": "heads", "deprels": "deprels"},
 }
@@ -48,6 +49,7 @@ def row_of(source: random.Random) -> dict[str, Any]:
             {"start": 0, "end": 2, "label": "pair"},
             {"start": 0, "end": 1, "label": "one"},
         ],
+        "relations": [{"head": 1, "tail": 0, "label": "within"}],
         "lemmas": [token.removesuffix("s") for token in tokens],
         "heads": [0, *range(1, size)],
         "deprels": ["root", *["next"] * (size - 1)],

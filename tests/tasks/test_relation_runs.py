@@ -1,0 +1,139 @@
+"""Relations from a recipe to a model folder: learned, saved, loaded, or the mistake is told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mtl_nlp import MultiTaskModel, check, pipeline, train
+from mtl_nlp.errors import DataError
+from mtl_nlp.heads.stock import probe
+from mtl_nlp.model.configuration import MultiTaskConfig
+from mtl_nlp.model.loading import load_model
+from mtl_nlp.recipe import Recipe
+from mtl_nlp.words import join_words
+from tests.rows import json_dataset
+from tests.tiny import tiny_config, tiny_encoder
+
+
+def _span(start: int, end: int, label: str) -> dict[str, Any]:
+    return {"start": start, "end": end, "label": label}
+
+
+def _relation(head: int, tail: int, label: str) -> dict[str, Any]:
+    return {"head": head, "tail": tail, "label": label}
+
+
+@torch.no_grad()
+def test_a_saved_head_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = MultiTaskModel(MultiTaskConfig(tiny_config()))
+    settings = {
+        "type": "relation_classification",
+        "labels": ["a", "b"],
+        "span_labels": ["x", "y", "z"],
+        "max_width": 4,
+        "pooling": "last",
+    }
+    model.add_task("t", settings)
+    for parameter in model.parameters():
+        parameter += 0.3 * torch.randn_like(parameter)
+    model.eval().save_pretrained(tmp_path)
+    loaded = load_model(tmp_path)
+    batch = {**probe(model.encoder), "words": torch.arange(-1, 7).expand(2, -1)}
+    logits = model(**batch).logits["t"]
+    assert logits.shape == (2, 8, 4 * 3 + 8 * 2 * 2)
+    assert torch.equal(loaded(**batch).logits["t"], logits)
+    assert loaded.tasks == model.tasks
+
+
+ROWS: list[dict[str, Any]] = [
+    {"tokens": ["she", "works", "for", "the", "city", "phone", "company"],
+     "spans": [_span(4, 7, "org"), _span(4, 5, "place"), _span(0, 1, "person")],
+     "relations": [_relation(2, 0, "works_for"), _relation(0, 1, "in")]},
+    {"tokens": ["he", "loved", "old", "music"],
+     "spans": [_span(0, 1, "person"), _span(2, 4, "art")],
+     "relations": [_relation(0, 1, "likes")]},
+    {"tokens": ["the", "phone", "company", "loved", "he"],
+     "spans": [_span(1, 3, "org"), _span(4, 5, "person")],
+     "relations": [_relation(0, 1, "likes"), _relation(1, 0, "works_for")]},
+    {"tokens": ["they", "hate", "bad", "music"], "spans": [], "relations": []},
+    {"tokens": ["great", "movie"], "spans": [], "relations": None},
+]  # fmt: skip
+
+
+def _in_characters(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of words as a text, its spans counted in characters."""
+    words = join_words(row["tokens"])
+    spans = [
+        {
+            **span,
+            "start": int(words.starts[span["start"]]),
+            "end": int(words.ends[span["end"] - 1]),
+        }
+        for span in row["spans"]
+    ]
+    return {"text": words.text, "spans": spans, "relations": row["relations"]}
+
+
+def _recipe(folder: Path, rows: list[dict[str, Any]], **task: Any) -> Recipe:
+    column = "text" if "text" in rows[0] else "tokens"
+    data = json_dataset(folder, "rows", train=rows, validation=rows)
+    columns = {"spans": "spans", "relations": "relations"}
+    return Recipe(
+        encoder=str(tiny_encoder(folder / "encoder")),
+        output=str(folder / "run"),
+        max_length=32,
+        dropout=0.0,
+        datasets={"d": {**data, column: column}},
+        tasks={"t": {"type": "relation_classification", "dataset": "d", **columns, **task}},
+        training={"max_steps": 80, "batch_size": 4, "learning_rate": 1e-2, "precision": "fp32"},
+        evaluation={"every": 80},
+    )
+
+
+def _triples(row: dict[str, Any], label: str) -> set[tuple[Any, ...]]:
+    """The relations of a row with their spans instead of indices."""
+    ends = [(one["start"], one["end"], one[label]) for one in row["spans"]]
+    return {(ends[one["head"]], ends[one["tail"]], one["label"]) for one in row["relations"]}
+
+
+@pytest.mark.parametrize("unit", ["words", "characters"])
+def test_relations_are_learned_with_their_spans(unit: str, tmp_path: Path) -> None:
+    texts = [_in_characters(row) for row in ROWS]
+    run = train(_recipe(tmp_path, ROWS if unit == "words" else texts))
+    assert run.metrics["validation"]["t"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
+    pipe = pipeline(run.path)
+    for row in texts[:4]:
+        found = pipe(row["text"])["t"]
+        assert _triples(found, "entity_group") == _triples(row, "label")
+        for span in found["spans"]:
+            assert row["text"][span["start"] : span["end"]] == span["word"]
+    assert json.loads(json.dumps(pipe([{"tokens": row["tokens"]} for row in ROWS])))
+
+
+PAIR = [_span(0, 1, "org"), _span(1, 2, "org")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "message"),
+    [
+        ([{"tokens": ["a"], "spans": [_span(0, 2, "x")], "relations": []}], {},
+         r"expected some relations in train, found none; check the column"),
+        ([{"tokens": ["a", "b"], "spans": PAIR, "relations": [_relation(0, 2, "in")]}], {},
+         r"split train, row 0, column spans, relations: .* relation 0 points at span 2, but there"),
+        ([{"tokens": ["a"], "spans": PAIR, "relations": [_relation(0, 1, "in")]}], {},
+         r"row 0, column spans, relations: task 't': span 'org' of words 1 to 2 is empty or lies"),
+        ([{"tokens": ["a", "b"], "spans": PAIR, "relations": [_relation(0, 1, "in")]}],
+         {"labels": ["of"]}, r"split train, row 0: task 't' has no label 'in'; its labels are of"),
+        ([{"tokens": ["a", "b"], "spans": PAIR, "relations": [_relation(0, 1, "in")]}],
+         {"span_labels": ["x"]}, r"split train, row 0, .*: there is no span label 'org'; they are"),
+    ],
+)  # fmt: skip
+def test_a_wrong_row_stops_before_training(
+    rows: list[dict[str, Any]], task: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        check(_recipe(tmp_path, rows, **task))
