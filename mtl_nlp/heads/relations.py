@@ -51,6 +51,9 @@ class RelationHead(nn.Module):
         dropout: Probability in [0, 1) of zeroing a feature, in training only.
     Shape: returns logits (rows, seq_len, max_width * span_labels + seq_len * 2 * relations),
         float32; `unpacked` takes them apart. They mean nothing where the row lacks a word.
+
+    Raises:
+        ValueError: If there is no span label or no relation.
     """
 
     def __init__(
@@ -64,6 +67,11 @@ class RelationHead(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        if min(span_labels, relations) < 1:
+            raise ValueError(
+                "a head of relations needs a label of spans and one of relations at least, found"
+                f" {span_labels} and {relations}; give the task labels and span_labels"
+            )
         self.pooling = pooling
         self.spans = SpanHead(
             hidden, span_labels, max_width=max_width, pooling=pooling, dropout=dropout

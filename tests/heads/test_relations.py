@@ -118,3 +118,9 @@ def test_it_is_built_without_memory() -> None:
         head = RelationHead(8, **SIZES, pooling="mean", dropout=0.1)
     assert {parameter.device.type for parameter in head.parameters()} == {"meta"}
     assert not list(head.buffers())
+
+
+@pytest.mark.parametrize("missing", ["span_labels", "relations"])
+def test_a_head_without_labels_is_refused(missing: str) -> None:
+    with pytest.raises(ValueError, match=r"needs a label of spans and one of relations .*found"):
+        RelationHead(8, **{**SIZES, missing: 0}, pooling="first", dropout=0.0)
