@@ -77,8 +77,8 @@ class RelationHead(nn.Module):
             hidden, span_labels, max_width=max_width, pooling=pooling, dropout=dropout
         )
         self.dropout = nn.Dropout(dropout)
-        self.first = Biaffine(hidden, LABEL_SIZE, relations, dropout=dropout)
-        self.last = Biaffine(hidden, LABEL_SIZE, relations, dropout=dropout)
+        self.first = Biaffine(hidden, LABEL_SIZE, relations, dropout=dropout, normalize=True)
+        self.last = Biaffine(hidden, LABEL_SIZE, relations, dropout=dropout, normalize=True)
 
     def forward(self, states: EncoderStates) -> Tensor:
         """Logits (rows, seq_len, max_width * span_labels + seq_len * 2 * relations)."""

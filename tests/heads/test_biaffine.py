@@ -26,15 +26,19 @@ def made(pooling: Pooling = "mean") -> BiaffineHead:
     return BiaffineHead(8, 3, pooling=pooling, dropout=0.3).eval()
 
 
-def test_a_score_is_that_of_the_formula() -> None:
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_score_is_that_of_the_formula(normalize: bool) -> None:
     torch.manual_seed(0)
-    module = Biaffine(8, 5, 3, dropout=0.3).eval()
+    module = Biaffine(8, 5, 3, dropout=0.3, normalize=normalize).eval()
     words, heads = torch.randn(2, 4, 8), torch.randn(2, 6, 8)
     scores = module(words, heads)
     assert scores.shape == (2, 4, 3, 6)
     weight, bias = module.weight.weight.view(3, 6, 5), module.weight.bias.view(3, 6)
     d = F.leaky_relu(module.as_dependent(words[1, 2]), 0.1)
     h = F.leaky_relu(module.as_head(heads[1, 4]), 0.1)
+    if normalize:
+        projected = module.as_dependent[0](words[1, 2]), module.as_head[0](heads[1, 4])
+        d, h = (F.leaky_relu(F.layer_norm(one, (5,)), 0.1) for one in projected)
     for kind in range(3):
         expected = h @ weight[kind, :5] @ d + weight[kind, 5] @ d + bias[kind, :5] @ h
         torch.testing.assert_close(scores[1, 2, kind, 4], expected + bias[kind, 5])
