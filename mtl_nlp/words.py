@@ -54,11 +54,14 @@ class Row:
         words: The text.
         pair: The second text.
         choices: Texts that the row lets one choose from.
+        spans: Start, end and label of the spans of words that a row to be predicted brings along;
+            None where it brings none.
     """
 
     words: Words
     pair: Words | None = None
     choices: tuple[Words, ...] = ()
+    spans: tuple[tuple[int, int, str], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.words) + (len(self.pair) if self.pair else 0)

@@ -17,6 +17,7 @@ from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.recipe import DatasetSpec, LongText
 from mtl_nlp.tasks.base import Encoding
+from mtl_nlp.tasks.spans import word_spans
 from mtl_nlp.tasks.views import PLAIN, View
 from mtl_nlp.vocabulary import Vocabulary
 from mtl_nlp.words import WORD_PATTERN, Row, Words, join_words, split_words, token_words
@@ -115,9 +116,19 @@ class RowEncoder:
     def row(self, record: Mapping[str, Any]) -> Row:
         """The row of a record with ``text``, perhaps ``text_pair`` or ``choices``, or ``tokens``.
 
+        Where it has ``spans``, which count words of ``tokens`` or characters of ``text``, the row
+        has them too.
+
         Raises:
             ValueError: If a value is missing, empty or of another kind.
         """
+        row = self._row(record)
+        if record.get("spans") is None:
+            return row
+        spans = word_spans(record["spans"], row, in_words="tokens" in record)
+        return replace(row, spans=tuple(spans))
+
+    def _row(self, record: Mapping[str, Any]) -> Row:
         if record.get("tokens") is not None:
             return Row(join_words(_checked_tokens(record["tokens"]), self.join))
         if "tokens" in record:

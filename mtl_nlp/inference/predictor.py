@@ -65,7 +65,8 @@ class Predictor:
         """What users see for records with the input columns of the recipe format.
 
         Args:
-            records: Each with ``text``, perhaps ``text_pair`` or ``choices``, or ``tokens``.
+            records: Each with ``text``, perhaps ``text_pair`` or ``choices``, or ``tokens``, and
+                perhaps what a task of the model ``may_take``.
             tasks: The tasks wanted; by default all that a record has the input of.
             places: How errors name each record; by default ``row 0`` and so on.
 
@@ -81,7 +82,8 @@ class Predictor:
         placed = list(
             zip(records, places or [f"row {i}" for i in range(len(records))], strict=True)
         )
-        rows = [self._row(record, place) for record, place in placed]
+        more = list(dict.fromkeys(column for task in ours.values() for column in task.may_take))
+        rows = [self._row(record, place, more) for record, place in placed]
         wanted: dict[str, list[int]] = {name: [] for name in ours}
         for number, (row, (_, place)) in enumerate(zip(rows, placed, strict=True)):
             for name in wanted_tasks(ours, row, tasks, place):
@@ -98,13 +100,14 @@ class Predictor:
         order = ours if tasks is None else tasks
         return [{name: found[name] for name in order if name in found} for found in results]
 
-    def _row(self, record: Mapping[str, Any], place: str) -> Row:
+    def _row(self, record: Mapping[str, Any], place: str, more: Sequence[str]) -> Row:
         given = {name: record[name] for name in INPUTS if record.get(name) is not None}
         if not given:
             raise DataError(
                 f"{place}: expected a column text or tokens, found"
                 f" {', '.join(map(str, record)) or 'none'}; rename the input column"
             )
+        given |= {name: record[name] for name in more if record.get(name) is not None}
         try:
             row = self.encoder.row(given)
             for words in (row.words, row.pair, *row.choices):

@@ -98,6 +98,8 @@ class Task(ABC):
     counts_by_input: ClassVar[bool] = False
     """Whether places in its columns count words of ``tokens`` but characters of ``text``, so that a
     task has one of the two in all its datasets."""
+    may_take: ClassVar[tuple[str, ...]] = ()
+    """Further columns that a row to be predicted may have, and that are then not predicted."""
     auto_class: ClassVar[str | None] = None
     """The transformers class whose head this is, where there is one."""
     per_token: ClassVar[bool] = False

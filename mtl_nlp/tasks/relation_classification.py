@@ -15,12 +15,13 @@ from transformers import PreTrainedConfig
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.relations import Logits, RelationHead, unpacked
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option, sorted_labels
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
 from mtl_nlp.tasks.entities import read_entities
 from mtl_nlp.tasks.relations import (
     ENDS,
     SpanGraph,
     encoded_parts,
+    fitting_names,
     likely_relations,
     pair_labels,
     read_relations,
@@ -56,11 +57,13 @@ class RelationClassification(Task):
     """
 
     type: ClassVar[str] = "relation_classification"
+    per_token: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("spans", "relations"),)
     column_meanings: ClassVar[Mapping[str, str]] = {
         "spans": "list of {start, end, label}, words or characters, end exclusive",
         "relations": "list of {head, tail, label}, head and tail count the row's spans from 0",
     }
+    may_take: ClassVar[tuple[str, ...]] = ("spans",)
 
     span_labels: tuple[str, ...] = option((), "labels of the spans; by default those in train")
     max_width: Annotated[int, Field(ge=1)] | None = option(
@@ -109,13 +112,14 @@ class RelationClassification(Task):
                 )
             spans += given
             relations.update(one.label for one in read_relations(row["relations"], len(given)))
-        labels = self.labels or _names(relations, class_names)
-        span_labels = self.span_labels or _names(Counter(s.label for s in spans), class_names)
+        labels = self.labels or fitting_names(relations, class_names)
+        span_labels = self.span_labels or fitting_names(
+            Counter(s.label for s in spans), class_names
+        )
         for what, names in (("spans", span_labels), ("relations", labels)):
             if not names:
                 raise ValueError(f"expected some {what} in train, found none; check the column")
-        learned = learned_width(spans) if self._counts_words else WIDTH
-        width = self.max_width or learned
+        width = self.max_width or (learned_width(spans) if self._counts_words else WIDTH)
         return replace(self, labels=labels, span_labels=span_labels, max_width=width)
 
     def read(self, fields: Fields, row: Row) -> SpanGraph | None:
@@ -214,13 +218,15 @@ class RelationClassification(Task):
         return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
-        """The spans that are likelier than not, then the relations between them that are."""
+        """The spans that are likelier than not, then the relations between them that are.
+
+        A row that brings its spans keeps these, each with a score of 1.
+        """
         spans, tables = self._unpacked(logits)
         found = likely_spans(spans, encodings, self.span_labels)
         if self.overlap == "flat":
             found = [without_overlap(one) for one in found]
-        rows = zip(found, tables, encodings, strict=True)
-        return [self._decode_row(*row) for row in rows]
+        return [self._decode_row(*row) for row in zip(found, tables, encodings, strict=True)]
 
     def present(self, decoded: Decoded, row: Row) -> dict[str, list[dict[str, Any]]]:
         """``{"spans", "relations"}``; a relation's head and tail count the spans from 0."""
@@ -264,6 +270,8 @@ class RelationClassification(Task):
     def _decode_row(
         self, found: list[tuple[Span, float]], tables: np.ndarray, encoding: Encoding
     ) -> Decoded:
+        if encoding.row.spans is not None:
+            found = [(Span(*span), 1.0) for span in encoding.row.spans]
         spans, scores = [span for span, _ in found], [score for _, score in found]
         related = likely_relations(tables, spans, seen_words(encoding), self.labels)
         graph = SpanGraph(tuple(spans), tuple(relation for relation, _ in related))
@@ -282,13 +290,6 @@ class RelationClassification(Task):
                 f" {len(alone)}, the first in row {alone[0]}; they are neither learned nor found"
             )
         return told
-
-
-def _names(counts: Counter[str], class_names: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of a class in its order, if it is the one that the labels are of."""
-    if counts and class_names and counts.keys() <= set(class_names):
-        return tuple(class_names)
-    return sorted_labels(counts)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

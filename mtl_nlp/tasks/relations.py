@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtl_nlp.metrics import nested_span_scores
+from mtl_nlp.tasks.base import sorted_labels
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.tasks.spans import reading_order
 
@@ -77,6 +78,13 @@ def read_relations(value: Any, spans: int) -> list[Relation]:
             f"relation {label!r} from span {head} to span {tail} comes twice; give it once"
         )
     return relations
+
+
+def fitting_names(counts: Counter[str], class_names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of a class in its order, if it is the one that the labels are of."""
+    if counts and class_names and counts.keys() <= set(class_names):
+        return tuple(class_names)
+    return sorted_labels(counts)
 
 
 def encoded_parts(encoded: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -178,3 +178,13 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
 def test_lengths_are_of_each_row(encoder: RowEncoder) -> None:
     encoded = encoder.encode([encoder.row({"text": text}) for text in ("a", "a b c")])
     np.testing.assert_array_equal(encoded.lengths, [3, 5])
+
+
+def test_spans_that_come_with_a_row_count_its_words_or_its_characters() -> None:
+    encoder, span = RowEncoder(tiny_tokenizer()), {"start": 1, "end": 3, "label": "x"}
+    assert encoder.row({"text": "a b c", "spans": [span]}).spans == ((1, 2, "x"),)
+    assert encoder.row({"tokens": ["a", "b", "c"], "spans": [span]}).spans == ((1, 3, "x"),)
+    assert encoder.row({"text": "a b c", "spans": []}).spans == ()
+    assert encoder.row({"text": "a b c", "spans": None}).spans is None
+    with pytest.raises(ValueError, match="'x' of words 1 to 3 is empty or lies outside the row"):
+        encoder.row({"tokens": ["a"], "spans": [span]})

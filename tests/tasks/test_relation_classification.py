@@ -1,6 +1,7 @@
 """Relations between spans: learned, read, encoded, lost, decoded, shown and diagnosed."""
 
 import json
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -342,6 +343,31 @@ def test_spans_come_first_then_all_their_likely_relations(
     assert list(one.value.relations) == expected
     assert len(one.scores.relations) == len(expected)
     assert all(0.5 < score < 1 for score in [*one.scores.spans, *one.scores.relations])
+
+
+@LAW
+@given(cases(), st.integers(0, 2**32 - 1))
+def test_spans_that_a_row_brings_are_kept_and_related(
+    case: tuple[Encoding, SpanGraph], seed: int
+) -> None:
+    encoding, graph = case
+    given = tuple(reversed(graph.spans))
+    brought = replace(encoding, row=replace(encoding.row, spans=given))
+    logits = _logits(1, len(encoding.token_words), seed).numpy()
+    (one,) = _task(overlap="flat").decode(logits, [brought])
+    pairs = _parts(logits)[1][0]
+    assert one.value.spans == given
+    assert one.scores.spans == [1.0] * len(given)
+    visible = _visible(encoding, graph)
+    expected = [
+        (h, t, label)
+        for (h, head), (t, tail) in permutations(enumerate(given), 2)
+        for i, label in enumerate(LABELS)
+        if head in visible
+        and tail in visible
+        and pairs[head.start, tail.start, 0, i] + pairs[head.end - 1, tail.end - 1, 1, i] > 0
+    ]
+    assert list(one.value.relations) == expected
 
 
 # Showing and diagnosing

@@ -111,7 +111,16 @@ def test_relations_are_learned_with_their_spans(unit: str, tmp_path: Path) -> No
         assert _triples(found, "entity_group") == _triples(row, "label")
         for span in found["spans"]:
             assert row["text"][span["start"] : span["end"]] == span["word"]
-    assert json.loads(json.dumps(pipe([{"tokens": row["tokens"]} for row in ROWS])))
+    for row, text in zip(ROWS[:4], texts, strict=False):
+        for given in (row, text):  # spans count words of tokens, characters of a text
+            found = pipe({**given, "relations": None})["t"]
+            shown = [(one["start"], one["end"], one["entity_group"]) for one in found["spans"]]
+            assert shown == [tuple(span.values()) for span in text["spans"]]
+            assert _triples(found, "entity_group") == _triples(text, "label")
+            assert json.loads(json.dumps(found)) == found
+    odd = {"start": 0, "end": 99, "label": "org"}
+    with pytest.raises(DataError, match=r"row 0: .*'org' of .* 0 to 99 .*outside.*; mend or drop"):
+        pipe({"text": "old music", "spans": [odd]})
 
 
 PAIR = [_span(0, 1, "org"), _span(1, 2, "org")]
