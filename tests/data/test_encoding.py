@@ -180,8 +180,8 @@ def test_lengths_are_of_each_row(encoder: RowEncoder) -> None:
     np.testing.assert_array_equal(encoded.lengths, [3, 5])
 
 
-def test_spans_that_come_with_a_row_count_its_words_or_its_characters() -> None:
-    encoder, span = RowEncoder(tiny_tokenizer()), {"start": 1, "end": 3, "label": "x"}
+def test_spans_that_come_with_a_row_count_its_words_or_its_characters(encoder: RowEncoder) -> None:
+    span = {"start": 1, "end": 3, "label": "x"}
     assert encoder.row({"text": "a b c", "spans": [span]}).spans == ((1, 2, "x"),)
     assert encoder.row({"tokens": ["a", "b", "c"], "spans": [span]}).spans == ((1, 3, "x"),)
     assert encoder.row({"text": "a b c", "spans": []}).spans == ()

@@ -78,14 +78,16 @@ def _in_characters(row: dict[str, Any]) -> dict[str, Any]:
     return {"text": words.text, "spans": spans, "relations": row["relations"]}
 
 
-def _recipe(folder: Path, rows: list[dict[str, Any]], **task: Any) -> Recipe:
+def _recipe(folder: Path, rows: list[dict[str, Any]], length: int = 32, **task: Any) -> Recipe:
     column = "text" if "text" in rows[0] else "tokens"
     data = json_dataset(folder, "rows", train=rows, validation=rows)
     columns = {"spans": "spans", "relations": "relations"}
     return Recipe(
         encoder=str(tiny_encoder(folder / "encoder")),
         output=str(folder / "run"),
-        max_length=32,
+        max_length=length,
+        long_text="windows",
+        stride=2,
         dropout=0.0,
         datasets={"d": {**data, column: column}},
         tasks={"t": {"type": "relation_classification", "dataset": "d", **columns, **task}},
@@ -100,10 +102,10 @@ def _triples(row: dict[str, Any], label: str) -> set[tuple[Any, ...]]:
     return {(ends[one["head"]], ends[one["tail"]], one["label"]) for one in row["relations"]}
 
 
-@pytest.mark.parametrize("unit", ["words", "characters"])
-def test_relations_are_learned_with_their_spans(unit: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("unit", "length"), [("words", 32), ("characters", 32), ("words", 7)])
+def test_relations_are_learned_with_their_spans(unit: str, length: int, tmp_path: Path) -> None:
     texts = [_in_characters(row) for row in ROWS]
-    run = train(_recipe(tmp_path, ROWS if unit == "words" else texts))
+    run = train(_recipe(tmp_path, ROWS if unit == "words" else texts, length))
     assert run.metrics["validation"]["t"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
     pipe = pipeline(run.path)
     for row in texts[:4]:
