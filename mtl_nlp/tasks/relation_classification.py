@@ -16,7 +16,7 @@ from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.relations import Logits, RelationHead, unpacked
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
-from mtl_nlp.tasks.entities import read_entities
+from mtl_nlp.tasks.entities import entity_words, read_entities
 from mtl_nlp.tasks.relations import (
     ENDS,
     SpanGraph,
@@ -58,12 +58,15 @@ class RelationClassification(Task):
 
     type: ClassVar[str] = "relation_classification"
     per_token: ClassVar[bool] = True
+    counts_by_input: ClassVar[bool] = True
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("spans", "relations"),)
     column_meanings: ClassVar[Mapping[str, str]] = {
         "spans": "list of {start, end, label}, words or characters, end exclusive",
         "relations": "list of {head, tail, label}, head and tail count the row's spans from 0",
     }
     may_take: ClassVar[tuple[str, ...]] = ("spans",)
+    learns_from_words: ClassVar[bool] = True  # a text's spans count characters
+    fewest_labels: ClassVar[int] = 1
 
     span_labels: tuple[str, ...] = option((), "labels of the spans; by default those in train")
     max_width: Annotated[int, Field(ge=1)] | None = option(
@@ -110,7 +113,7 @@ class RelationClassification(Task):
                     f"there is no span label {new[0]!r}; they are {', '.join(self.span_labels)};"
                     " mend the row, or add it to span_labels"
                 )
-            spans += given
+            spans += given if self._counts_words else entity_words(given, Row(row["words"]))
             relations.update(one.label for one in read_relations(row["relations"], len(given)))
         labels = self.labels or fitting_names(relations, class_names)
         span_labels = self.span_labels or fitting_names(
@@ -119,7 +122,7 @@ class RelationClassification(Task):
         for what, names in (("spans", span_labels), ("relations", labels)):
             if not names:
                 raise ValueError(f"expected some {what} in train, found none; check the column")
-        width = self.max_width or (learned_width(spans) if self._counts_words else WIDTH)
+        width = self.max_width or learned_width(spans)
         return replace(self, labels=labels, span_labels=span_labels, max_width=width)
 
     def read(self, fields: Fields, row: Row) -> SpanGraph | None:
@@ -174,9 +177,7 @@ class RelationClassification(Task):
             own = pair_labels(spans, relations, len(self.labels))
             padded[: len(own)] = own
         parts = (present.sum(axis=1, keepdims=True), table, pairs)
-        return np.concatenate(
-            [part.reshape(len(rows), -1).astype(np.int16) for part in parts], axis=1
-        )
+        return np.concatenate([p.reshape(len(rows), -1).astype(np.int16) for p in parts], axis=1)
 
     def build_head(self, encoder_config: PreTrainedConfig) -> nn.Module:
         """A score for every span and label, and for every pair of words and relation."""

@@ -126,12 +126,15 @@ def test_labels_and_width_are_those_of_train() -> None:
     assert _task(labels=("y",), span_labels=("b", "a"), max_width=7).learn(rows, None) == _task(
         labels=("y",), span_labels=("b", "a"), max_width=7
     )
-    assert (
-        _task(labels=(), inputs=("text",), max_width=None, span_labels=())
-        .learn(rows, None)
-        .max_width
-        == 12
-    )
+
+
+def test_the_width_of_a_texts_spans_is_learned_in_words() -> None:
+    row = {
+        "spans": [_span(0, 8), _span(9, 13)],
+        "relations": [_relation(0, 1)],
+        "words": split_words("New York city"),
+    }
+    assert _task(inputs=("text",), max_width=None).learn([row], None).max_width == 2
 
 
 @pytest.mark.parametrize(
