@@ -14,6 +14,7 @@ import transformers
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils.generic import ModelOutput
 
 from mtl_nlp.heads.states import EncoderStates
 
@@ -55,7 +56,8 @@ class StockHead(nn.Module):
         encoder_config: Configuration of the shared encoder; it is copied.
         label_names: Label of each logit.
         problem_type: What its configuration says of the logits; None: they are one choice.
-    Shape: returns the stock logits, (rows, num_labels) or (rows, seq_len, num_labels).
+    Shape: returns the stock logits, (rows, num_labels) or (rows, seq_len, num_labels); the two
+        outputs of a question answering class side by side, (rows, seq_len, 2).
 
     Raises:
         ValueError: If transformers has no such head for the architecture, or it keeps its encoder
@@ -93,10 +95,9 @@ class StockHead(nn.Module):
 
     def forward(self, states: EncoderStates) -> Tensor:
         """The stock model's logits for these hidden states."""
-        logits: Tensor = self.stock(
-            inputs_embeds=states.hidden_states, attention_mask=states.attention_mask
-        ).logits
-        return logits
+        return stock_logits(
+            self.stock(inputs_embeds=states.hidden_states, attention_mask=states.attention_mask)
+        )
 
     def adopt_pooler(self, encoder: nn.Module) -> None:
         """Start the head's pooler, where there is one, from the encoder's."""
@@ -139,6 +140,20 @@ def lay_anew(module: nn.Module) -> None:
         weights.data = weights.data.clone()
 
 
+def stock_logits(output: ModelOutput) -> Tensor:
+    """The logits of a stock model; of one that marks both ends of a span: start, then end.
+
+    Shape: as the model gives them, or (rows, seq_len, 2).
+
+    Raises:
+        KeyError: If it gives neither.
+    """
+    if "logits" in output:
+        logits: Tensor = output["logits"]
+        return logits
+    return torch.stack([output["start_logits"], output["end_logits"]], dim=-1)
+
+
 def stock_class(auto_class: str, config: PreTrainedConfig) -> str | None:
     """Name of the class that an auto class stands for with encoders of this kind, if any."""
     mapping = getattr(transformers, auto_class)._model_mapping
@@ -177,7 +192,7 @@ def lifting_problem(head: StockHead, encoder: PreTrainedModel) -> str | None:
         encoder.eval(), head.eval()
         lifted = head(EncoderStates(encoder(**batch).last_hidden_state, batch["attention_mask"]))
         setattr(stock, head.prefix, encoder)
-        whole = stock(**batch).logits
+        whole = stock_logits(stock(**batch))
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         return f"{type(stock).__name__} does not run on hidden states ({error})"
     finally:

@@ -5,10 +5,11 @@ import torch
 from transformers import AutoModel, PreTrainedModel
 
 from mtl_nlp.heads.states import EncoderStates
-from mtl_nlp.heads.stock import StockHead, lifting_problem, probe, stock_class
+from mtl_nlp.heads.stock import StockHead, lifting_problem, probe, stock_class, stock_logits
 from tests.tiny import LIFTABLE, tiny_config
 
 SEQUENCE, TOKEN = "AutoModelForSequenceClassification", "AutoModelForTokenClassification"
+ANSWER = "AutoModelForQuestionAnswering"
 
 
 def _encoder(architecture: str) -> PreTrainedModel:
@@ -17,10 +18,11 @@ def _encoder(architecture: str) -> PreTrainedModel:
 
 
 def _head(architecture: str, auto_class: str) -> StockHead:
-    return StockHead(auto_class, tiny_config(architecture), ("a", "b", "c")).eval()
+    labels = ("start", "end") if auto_class == ANSWER else ("a", "b", "c")
+    return StockHead(auto_class, tiny_config(architecture), labels).eval()
 
 
-@pytest.mark.parametrize("auto_class", [SEQUENCE, TOKEN])
+@pytest.mark.parametrize("auto_class", [SEQUENCE, TOKEN, ANSWER])
 @pytest.mark.parametrize("architecture", LIFTABLE)
 def test_a_lifted_head_is_seen_to_fit(architecture: str, auto_class: str) -> None:
     encoder, head = _encoder(architecture), _head(architecture, auto_class)
@@ -33,6 +35,7 @@ def test_a_lifted_head_is_seen_to_fit(architecture: str, auto_class: str) -> Non
     [
         ("xlnet", SEQUENCE, "XLNetForSequenceClassification does not run on hidden states"),
         ("longformer", TOKEN, "LongformerForTokenClassification does not run on hidden states"),
+        ("longformer", ANSWER, "LongformerForQuestionAnswering does not run on hidden states"),
         ("t5", SEQUENCE, "T5ForSequenceClassification keeps other weights beside its head"),
     ],
 )
@@ -107,7 +110,7 @@ def test_the_pooler_starts_from_the_encoders(architecture: str) -> None:
         assert ours.data_ptr() != theirs.data_ptr()
 
 
-@pytest.mark.parametrize("auto_class", [SEQUENCE, TOKEN])
+@pytest.mark.parametrize("auto_class", [SEQUENCE, TOKEN, ANSWER])
 def test_taken_from_and_put_back_into_a_stock_model(auto_class: str) -> None:
     encoder, head, other = (
         _encoder("roberta"),
@@ -118,7 +121,7 @@ def test_taken_from_and_put_back_into_a_stock_model(auto_class: str) -> None:
     other.adopt(stock)
     batch = probe(encoder)
     states = EncoderStates(encoder(**batch).last_hidden_state, batch["attention_mask"])
-    assert torch.equal(stock(**batch).logits, head(states))
+    assert torch.equal(stock_logits(stock(**batch)), head(states))
     assert torch.equal(other(states), head(states))
 
 
@@ -127,3 +130,14 @@ def test_the_stock_model_keeps_the_encoders_precision_and_attention() -> None:
     stock = _head("bert", TOKEN).to(torch.bfloat16).with_encoder(encoder)
     assert stock.dtype == torch.bfloat16
     assert stock.config._attn_implementation == "eager"
+
+
+def test_the_two_ends_of_a_span_stand_side_by_side() -> None:
+    stock = _head("bert", ANSWER).with_encoder(_encoder("bert"))
+    output = stock(**probe(stock.bert))
+    logits = stock_logits(output)
+    assert logits.shape == (2, 8, 2)
+    assert torch.equal(logits[..., 0], output.start_logits)
+    assert torch.equal(logits[..., 1], output.end_logits)
+    with pytest.raises(KeyError, match="start_logits"):
+        stock_logits(stock.bert(**probe(stock.bert)))
