@@ -13,6 +13,7 @@ from mtl_nlp.tasks.dependency_parsing import DependencyParsing
 from mtl_nlp.tasks.lemmatization import Lemmatization
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
+from mtl_nlp.tasks.question_answering import QuestionAnswering
 from mtl_nlp.tasks.regression import Regression
 from mtl_nlp.tasks.relation_classification import RelationClassification
 from mtl_nlp.tasks.soft_classification import SoftClassification
@@ -31,6 +32,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "relation_classification": RelationClassification,
     "lemmatization": Lemmatization,
     "dependency_parsing": DependencyParsing,
+    "question_answering": QuestionAnswering,
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     AutoTokenizer,
@@ -63,6 +64,19 @@ def test_stock_pipelines_run_it(model: MultiTaskModel, tmp_path: Path) -> None:
         logits = model(**encoded).logits["topic"][0]
     assert answer["label"] == TASKS["topic"]["labels"][int(logits.argmax())]
     assert answer["score"] == pytest.approx(float(logits.softmax(dim=-1).max()))
+
+
+def test_both_ends_of_an_answer_are_exported(tmp_path: Path) -> None:
+    model = _model()
+    model.add_task("qa", {"type": "question_answering"})
+    folder = export_transformers(model, "qa", tmp_path / "qa", tiny_tokenizer())
+    config = json.loads((folder / "config.json").read_text())
+    assert config["architectures"] == ["BertForQuestionAnswering"]
+    stock = AutoModelForQuestionAnswering.from_pretrained(folder).eval()
+    batch = AutoTokenizer.from_pretrained(folder)("was it good", "very", return_tensors="pt")
+    with torch.no_grad():
+        theirs, ours = stock(**batch), model.eval()(**batch, tasks=["qa"]).logits["qa"]
+    assert torch.equal(torch.stack([theirs.start_logits, theirs.end_logits], dim=2), ours)
 
 
 def test_the_model_is_left_as_it_was(tmp_path: Path) -> None:

