@@ -45,6 +45,25 @@ def treebank(folder: Path) -> str:
     return json.dumps({split: str(folder / f"{split}.conllu") for split in SPLITS})
 
 
+def questions(folder: Path) -> dict[str, str]:
+    """Questions about the bundled sentences, by dataset, as YAML flow."""
+    files: dict[str, dict[str, str]] = {"squad": {}, "qnli": {}}
+    for split in SPLITS:
+        rows: dict[str, list[object]] = {"squad": [], "qnli": []}
+        for number, (tokens, _, _) in enumerate(SENTENCES * 3):
+            text, known = " ".join(tokens), number % 3 > 0
+            found = {"text": [tokens[1]], "answer_start": [text.index(tokens[1])]}
+            row = {"question": "which word ?" if known else "who ?", "context": text}
+            rows["squad"].append({**row, "answers": found if known else {k: [] for k in found}})
+            label = "entailment" if known else "not_entailment"
+            rows["qnli"].append({"question": row["question"], "sentence": text, "label": label})
+        for name, lines in rows.items():
+            path = folder / f"{name}-{split}.jsonl"
+            path.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+            files[name][split] = str(path)
+    return {name: json.dumps(paths) for name, paths in files.items()}
+
+
 def overrides(folder: Path, recipe: str) -> list[str]:
     words = [f"encoder={tiny_encoder(folder / 'encoder')}", f"output={folder / 'run'}"]
     if recipe == "intent_slots":
@@ -52,6 +71,14 @@ def overrides(folder: Path, recipe: str) -> list[str]:
         return [*words, f"datasets.snips.data_files={files}"]
     if recipe == "ud":
         return [*words, f"datasets.ewt.data_files={treebank(folder)}"]
+    if recipe == "question_answering":
+        about = questions(folder)
+        pairs = {"squad": "context", "qnli": "sentence"}
+        return words + [
+            f"datasets.{name}={{path: json, data_files: {about[name]}, text: question,"
+            f" text_pair: {pair}}}"
+            for name, pair in pairs.items()
+        ]
     columns = {"text": "text", "tokens": "tokens", "label_text": "label", "ner_tags": "tags"}
     files = local_files(folder, columns)
     return [
@@ -70,7 +97,12 @@ def test_yaml_recipe_trains(path: Path, tmp_path: Path) -> None:
 
 
 def test_every_yaml_recipe_is_tested() -> None:
-    assert {path.stem for path in RECIPES} == {"intent_slots", "sentiment_ner", "ud"}
+    assert {path.stem for path in RECIPES} == {
+        "intent_slots",
+        "question_answering",
+        "sentiment_ner",
+        "ud",
+    }
 
 
 def test_quickstart_script_trains_and_predicts(
