@@ -50,6 +50,7 @@ class QuestionAnswering(Task):
     column_meanings: ClassVar[Mapping[str, str]] = {
         "answers": "{text: [words], answer_start: [characters]} of text_pair; empty lists: none",
     }
+    takes: ClassVar[tuple[tuple[str, ...], ...]] = (("text", "text_pair"),)
     auto_class: ClassVar[str | None] = "AutoModelForQuestionAnswering"
     per_token: ClassVar[bool] = True
 
@@ -82,11 +83,6 @@ class QuestionAnswering(Task):
         del class_names
         if self.labels:
             raise ValueError("labels: an answer has no label names; leave them out")
-        if "text_pair" not in self.inputs:
-            raise ValueError(
-                "expected questions with their contexts, found single texts; give the dataset"
-                " text: COLUMN for the question and text_pair: COLUMN for the context"
-            )
         found = [bool(one) for row in rows if (one := listed_answers(row["answers"])) is not None]
         if not any(found):
             raise ValueError("expected some answers in train, found none; check the column")

@@ -35,6 +35,8 @@ OPEN = QuestionAnswering(name="qa", null_threshold=0.0)
 QUESTION, CONTEXT = "what was good?", "the movie of 1990 was good, not bad"
 ROW = Row(split_words(QUESTION), split_words(CONTEXT))
 (ENCODING,) = RowEncoder(tiny_tokenizer(), 64).encode([ROW]).encodings()
+_IN_WINDOWS = RowEncoder(tiny_tokenizer(), 16, long_text="windows", stride=3)
+(WINDOWED,) = _IN_WINDOWS.encode([ROW]).encodings()
 LENGTH = len(ENCODING.token_words)
 NONE: dict[str, list[Any]] = {"text": [], "answer_start": []}
 
@@ -63,7 +65,6 @@ def test_train_tells_whether_some_questions_have_no_answer() -> None:
         ({}, [NONE, None], "expected some answers in train, found none"),
         ({}, ["1990"], "expected answers as"),
         ({"labels": ("a",)}, [NONE], "labels: an answer has no label names; leave them out"),
-        ({"inputs": ("text",)}, [NONE], "found single texts; give the dataset text: COLUMN for"),
     ],
 )
 def test_what_cannot_be_learned_from_is_told(
@@ -80,16 +81,18 @@ def test_a_single_text_is_told() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.data())
-def test_what_is_encoded_is_decoded_to_the_whole_words(data: st.DataObject) -> None:
+@given(st.data(), st.sampled_from([ENCODING, WINDOWED]))
+def test_what_is_encoded_is_decoded_to_the_whole_words(
+    data: st.DataObject, encoding: Encoding
+) -> None:
     start = data.draw(st.integers(0, len(CONTEXT) - 1))
     text = CONTEXT[start : data.draw(st.integers(start + 1, len(CONTEXT)))]
     if not text.strip():
         return
     value = TASK.read({"answers": {"text": [text], "answer_start": [start]}}, ROW)
-    labels = TASK.encode(value, ENCODING)
-    assert 0 < labels[0] <= labels[1] < LENGTH == labels[2]
-    (decoded,) = TASK.decode(logits_for(labels), [ENCODING])
+    labels = TASK.encode(value, encoding)
+    assert 0 < labels[0] <= labels[1] < len(encoding.token_words) == labels[2]
+    (decoded,) = TASK.decode(logits_for(labels), [encoding])
     shown = TASK.present(decoded, ROW)
     words = [match.span() for match in re.finditer(WORD_PATTERN, CONTEXT)]
     touched = [word for word in words if word[0] < start + len(text) and start < word[1]]
@@ -292,7 +295,9 @@ def recipe_of(folder: Path, *, some_without: bool = True, **settings: Any) -> Re
     return Recipe(
         encoder=str(tiny_encoder(folder / "encoder")),
         output=str(folder / "run"),
-        max_length=48,
+        max_length=16,  # the contexts have more words
+        long_text="windows",
+        stride=4,
         dropout=0.0,
         datasets={"squad": {**data, "text": "question", "text_pair": "context"}},
         tasks={"qa": {"type": "question_answering", "dataset": "squad", "answers": "answers"}},
