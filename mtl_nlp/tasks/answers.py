@@ -176,8 +176,8 @@ def best_spans(logits: np.ndarray, seen: Sequence[SeenWords], max_words: int) ->
     return BestSpans(
         firsts,
         firsts + more[rows, firsts],
-        np.exp(best - log_sums.sum(axis=0)),
-        np.exp(null - log_sums.sum(axis=0)),
+        np.exp(np.minimum(best - log_sums.sum(axis=0), 0.0)),  # rounding may lift it above
+        np.exp(np.minimum(null - log_sums.sum(axis=0), 0.0)),
         null - best,
     )
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mtl_nlp import MultiTaskModel, Recipe, check, pipeline, train
 from mtl_nlp.data.encoding import RowEncoder
-from mtl_nlp.errors import DataError
+from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.evaluate_metrics import load_metric
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead
@@ -364,4 +364,15 @@ def test_a_wrong_row_is_named(tmp_path: Path) -> None:
     )
     place = r"dataset 'bad', split \w+, row \d, column answers: task 'qa': expected the answer 'c"
     with pytest.raises(DataError, match=place):
+        check(recipe)
+
+
+def test_a_dataset_of_single_texts_is_refused(tmp_path: Path) -> None:
+    data = json_dataset(tmp_path, "single", train=rows_of(2, some_without=False))
+    recipe = Recipe(
+        encoder=str(tiny_encoder(tmp_path / "encoder")),
+        datasets={"single": {**data, "text": "question"}},
+        tasks={"qa": {"type": "question_answering", "dataset": "single", "answers": "answers"}},
+    )
+    with pytest.raises(RecipeError, match="reads text and text_pair, and the dataset 'single' has"):
         check(recipe)
