@@ -48,7 +48,7 @@ class QuestionAnswering(Task):
     type: ClassVar[str] = "question_answering"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("answers",),)
     column_meanings: ClassVar[Mapping[str, str]] = {
-        "answers": "{text: [words], answer_start: [characters]} of text_pair; empty lists: none",
+        "answers": "{text, answer_start} of lists, in characters of text_pair; empty: no answer",
     }
     takes: ClassVar[tuple[tuple[str, ...], ...]] = (("text", "text_pair"),)
     auto_class: ClassVar[str | None] = "AutoModelForQuestionAnswering"
