@@ -89,9 +89,9 @@ def texts(tags: Sequence[str | None]) -> list[str]:
     return [str(tag) for tag in tags]
 
 
-def bioes_tags(tags: Sequence[str], types: Sequence[str], stop: int) -> list[str]:
-    """The tags' spans of these types in BIOES; none goes on behind the first ``stop`` words."""
-    spans = [span for span in read_spans(tags) if span.label in types and span.start < stop]
+def bioes_tags(tags: Sequence[str], stop: int) -> list[str]:
+    """The tags' spans in BIOES; none goes on behind the first ``stop`` words."""
+    spans = [span for span in read_spans(tags) if span.start < stop]
     ended = [span._replace(end=min(span.end, stop)) for span in spans]
     return write_tags(ended, len(tags), "bioes")
 

@@ -197,7 +197,7 @@ class TokenClassification(Task):
         seen, places = self._seen(encoding)
         if self.scheme == "bioes":
             stop = len(value) if self.decoder == "linear" else up_to_last(seen)
-            value = bioes_tags(texts(value), self.labels, stop)
+            value = bioes_tags(texts(value), stop)
         ids = np.array([self._ids.get(str(tag), -100) for tag in value])
         labels = np.full(len(encoding.token_words), -100)
         labels[places] = ids[seen]

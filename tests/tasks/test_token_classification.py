@@ -185,6 +185,7 @@ def test_labels_that_training_lacks_are_left_out_of_the_loss() -> None:
     encoding = Encoding(_row(*"abc"), np.array([-1, 0, 1, 2, -1]))
     tags = ["B-person", "B-new", "O"]
     assert _task().encode(tags, encoding) == [-100, 1, -100, 0, -100]
+    assert _task(scheme="bioes").encode(tags, encoding) == [-100, 4, -100, 0, -100]
     ids = _task(scheme="none", labels=("N", "V")).encode(["V", "X", None], encoding)
     assert ids == [-100, 1, -100, -100, -100]
 
