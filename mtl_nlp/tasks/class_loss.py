@@ -45,22 +45,22 @@ class ClassTask(Task):
 
     @property
     def weight_names(self) -> tuple[str, ...]:
-        """The name by which each logit has its weight."""
+        """The name under which each logit's weight is given."""
         return self.logit_names
 
     def with_weights(self, counts: Mapping[str, int]) -> Self:
         """The task with its labels' weights; call it once the labels are known.
 
         Args:
-            counts: How often train has each of ``weight_names``; read for ``balanced`` alone.
+            counts: How often train has each of ``logit_names``; read for ``balanced`` alone.
 
         Raises:
             ValueError: If a weight is given to what is no label.
         """
-        names = self.weight_names
         if self.class_weights == "balanced":
-            learned = balanced_weights([counts.get(name, 0) for name in names])
+            learned = balanced_weights([counts.get(name, 0) for name in self.logit_names])
             return replace(self, learned_weights=learned)
+        names = self.weight_names
         given = {} if isinstance(self.class_weights, str) else self.class_weights
         if unknown := [name for name in given if name not in names]:
             raise ValueError(

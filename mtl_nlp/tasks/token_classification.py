@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.crf import CrfHead, crf_loss
@@ -23,7 +22,6 @@ from mtl_nlp.tasks.base import (
     Encoding,
     Fields,
     LossSum,
-    Task,
     label_ids,
     label_name,
     option,
@@ -31,9 +29,12 @@ from mtl_nlp.tasks.base import (
     stock_labels,
 )
 from mtl_nlp.tasks.chains import best_tags, up_to_last, with_unknown
+from mtl_nlp.tasks.class_loss import ClassTask
+from mtl_nlp.tasks.decoders import FITS_LOSS, best_linear_tags
 from mtl_nlp.tasks.entities import entity_tags
 from mtl_nlp.tasks.places import at_first_sub_words, at_their_numbers
-from mtl_nlp.tasks.schemes import LegalPaths, best_legal_path, read_spans, tag_names, write_tags
+from mtl_nlp.tasks.schemes import LegalPaths, read_spans, tag_names, write_tags
+from mtl_nlp.tasks.tag_learning import count_labels, count_tags, learn_types, type_of_tag
 from mtl_nlp.tasks.tags import (
     bioes_tags,
     diagnose_tags,
@@ -41,18 +42,15 @@ from mtl_nlp.tasks.tags import (
     label_scores,
     labelled_words,
     show_entities,
-    span_types,
     tag_set,
     texts,
     written_tags,
 )
 from mtl_nlp.words import Row
 
-_FAR_BELOW = -1e6
-
 
 @dataclass(frozen=True, kw_only=True)
-class TokenClassification(Task):
+class TokenClassification(ClassTask):
     """A label per word, or whole spans.
 
     By default a word's first sub-word carries its label, and its logits stand there, as in stock
@@ -75,7 +73,7 @@ class TokenClassification(Task):
     scheme: Literal["none", "bio", "bioes"] = option(
         "bio", "how the head's tags mark spans; none: every word has a label of its own"
     )
-    decoder: Literal["linear", "crf"] = option(
+    decoder: Annotated[Literal["linear", "crf"], FITS_LOSS] = option(
         "linear", "linear: each word's tag by its own score; crf: all tags of a row together"
     )
     pooling: Literal["first", "last", "mean"] = option(
@@ -109,6 +107,11 @@ class TokenClassification(Task):
         if self.scheme == "none":
             return self.labels
         return self.tag_order or tuple(tag_names(self.labels, self.scheme))
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The labels, or for each tag its span type, so that all tags of a type weigh alike."""
+        return tuple(map(type_of_tag, self.logit_names)) if self.scheme != "none" else self.labels
 
     @property
     def own_head(self) -> str:
@@ -149,28 +152,20 @@ class TokenClassification(Task):
         return cls(name=name, labels=tags.types, scheme=tags.scheme, tag_order=tags.order)
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
-        """The task with its span types, or its labels and the commonest of them."""
+        """The task with its span types, or its labels and the commonest of them; their weights."""
+        counts: Counter[str] = Counter()
         if self.scheme == "none":
-            counts = Counter(
-                label_name(tag, class_names or self.labels)
-                for row in rows
-                for tag in given_tags(row) or ()
-                if tag is not None
-            )
+            counts = count_labels(rows, class_names or self.labels)
             labels = self.labels or tuple(class_names or sorted_labels(counts))
-            commonest = counts.most_common(1)[0][0] if counts else ""
-        elif self.labels:
-            return self
-        elif class_names:
-            types = [name.partition("-")[2] or name for name in class_names if name != "O"]
-            labels, commonest = tuple(dict.fromkeys(types)), ""
         else:
-            counts = Counter(label for row in rows for label in span_types(row))
-            labels, commonest = tuple(sorted(counts)), ""
+            if self.class_weights == "balanced":
+                counts = count_tags(rows, self.scheme)
+            labels = self.labels or learn_types(rows, class_names, counts)
         if not labels:
             found = "labels" if self.scheme == "none" else "spans"
             raise ValueError(f"expected some {found} in train, found none; check the columns")
-        return replace(self, labels=labels, commonest=commonest)
+        commonest = counts.most_common(1)[0][0] if counts and self.scheme == "none" else ""
+        return replace(self, labels=labels, commonest=commonest).with_weights(counts)
 
     def read(self, fields: Fields, row: Row) -> Sequence[str | None] | None:
         """One tag per word."""
@@ -241,9 +236,7 @@ class TokenClassification(Task):
         if self.decoder == "crf":
             total = crf_loss(logits, labels, self._allowed.to(logits.device))
             return LossSum(total, self.count(labels))
-        total = F.cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum"
-        )
+        total = self.class_loss(logits.flatten(0, 1), labels.flatten())
         return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
@@ -251,10 +244,14 @@ class TokenClassification(Task):
         if self.decoder == "crf":
             return self._decode_crf(logits, encodings)
         log_probabilities = torch.from_numpy(logits).log_softmax(dim=-1).numpy()
-        return [
-            self._decode_row(scores, encoding)
-            for scores, encoding in zip(log_probabilities, encodings, strict=True)
-        ]
+        legal = None if self.scheme == "none" else self._legal
+        decoded = []
+        for scores, encoding in zip(log_probabilities, encodings, strict=True):
+            seen, places = self._seen(encoding)
+            length = len(encoding.row.words)
+            tags = best_linear_tags(scores[places], seen, length, self._fallback, legal)
+            decoded.append(self._decoded(*tags))
+        return decoded
 
     def present(self, decoded: Decoded, row: Row) -> Any:
         """A list of entities, or the words with their tags."""
@@ -294,17 +291,6 @@ class TokenClassification(Task):
             return at_first_sub_words(encoding)
         seen = at_their_numbers(encoding)
         return seen, seen
-
-    def _decode_row(self, scores: np.ndarray, encoding: Encoding) -> Decoded:
-        seen, places = self._seen(encoding)
-        table = np.full((len(encoding.row.words), len(self.logit_names)), _FAR_BELOW)
-        table[:, self._fallback] = 0.0
-        table[seen] = scores[places]
-        if self.scheme == "none":
-            path = table.argmax(axis=1)
-        else:
-            path = best_legal_path(table, self._legal)
-        return self._decoded(path, np.exp(table[np.arange(len(path)), path]))
 
     def _decode_crf(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The best tags of each row, and the probability that a word has its tag."""

@@ -19,9 +19,10 @@ TASK = TextClassification(name="t", labels=("a", "b", "c"))
 
 
 def test_options_are_the_fields_a_recipe_may_set() -> None:
-    assert options_of(TextClassification).keys() == {"class_weights", "label_smoothing", "focal"}
+    losses = {"class_weights", "label_smoothing", "focal"}
+    assert options_of(TextClassification).keys() == losses
     options = options_of(TokenClassification)
-    assert options.keys() == {"scheme", "decoder", "pooling"}
+    assert options.keys() == {"scheme", "decoder", "pooling", *losses}
     assert "spans" in options["scheme"].metadata["option"]
 
 
