@@ -1,12 +1,13 @@
 """Test scores of each task type on real data: few training rows and passes, one seed.
 
-python benchmarks/task_types.py --data FOLDER treebank entities emotions pairs relations answers
+python benchmarks/task_types.py --data FOLDER treebank features entities emotions pairs relations answers
 
 The tasks of a group are trained together on one encoder, on at most 3,000 rows of each of its data
 sets in 3 passes where it does not say otherwise. Spans are the entities that the tags of WNUT17
 write; soft labels are the scores of STS-B as probabilities of being alike. Relations are taken from
 the trees of the treebank: subjects, objects and modifiers, between nouns, pronouns and verbs with
-what is compounded with them.
+what is compounded with them; the features of a word are its part of speech and the parts of its
+relation: VERB, acl, relcl.
 """
 
 import argparse
@@ -31,6 +32,13 @@ GROUPS: dict[str, dict[str, Any]] = {
             "pos": {"type": "token_classification", "tags": "upos", "scheme": "none"},
             "lemma": {"type": "lemmatization", "lemmas": "lemmas"},
             "tree": {"type": "dependency_parsing", "heads": "heads", "deprels": "deprels"},
+        },
+    },
+    "features": {
+        "data": "ud_english_ewt",
+        "input": {"tokens": "tokens"},
+        "tasks": {
+            "features": {"type": "multi_label_token_classification", "tags": "features"},
         },
     },
     "entities": {
@@ -134,7 +142,9 @@ def write_rows(source: str, data: Path, folder: Path) -> dict[str, Any]:
 def with_more(row: dict[str, Any]) -> dict[str, Any]:
     """The row with the columns that the data lacks."""
     if "upos" in row:
-        return {**row, **tree_graph(row)}
+        pairs = zip(row["upos"], row["deprels"], strict=True)
+        features = [[upos, *deprel.split(":")] for upos, deprel in pairs]
+        return {**row, **tree_graph(row), "features": features}
     if "tags" in row:
         spans = [
             {"start": span.start, "end": span.end, "label": span.label}
