@@ -1,13 +1,12 @@
 """The recipe: encoder, datasets, tasks and training, a pure description checked at the door."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     PlainValidator,
@@ -24,34 +23,16 @@ from mtl_nlp.recipe_mistakes import (
     together,
     unequal_joins,
 )
+from mtl_nlp.recipe_sampling import SamplingSpec
+from mtl_nlp.recipe_spec import Count, Positive, Spec, Text, without_nulls
 
 Split = Literal["train", "validation", "test"]
 LongText = Literal["cut", "windows"]
 Name = Annotated[str, AfterValidator(values.name)]
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Positive = Annotated[float, Field(strict=True, gt=0)]
 Fraction = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
-def _without_nulls(content: Any, known: Collection[str]) -> Any:
-    if not isinstance(content, dict):
-        return content
-    return {key: item for key, item in content.items() if item is not None or key not in known}
-
-
-class _Spec(BaseModel):
-    """A part of a recipe: frozen, no unknown keys, null where a key's default shall hold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, content: Any) -> Any:
-        return _without_nulls(content, cls.model_fields)
-
-
-class DatasetSpec(_Spec):
+class DatasetSpec(Spec):
     """A table of rows: where it is and which columns are the input."""
 
     path: Text  # Hub id, folder, or a loader of files: json, csv (.tsv too), parquet, text, conllu
@@ -90,7 +71,7 @@ class DatasetSpec(_Spec):
         return {key: column for key, column in given.items() if column is not None}
 
 
-class TaskSpec(_Spec):
+class TaskSpec(Spec):
     """What is learned: a task type, its datasets, and keys of the type's own in `model_extra`."""
 
     model_config = ConfigDict(extra="allow")
@@ -112,20 +93,13 @@ class TaskSpec(_Spec):
         return (self.dataset,) if isinstance(self.dataset, str) else tuple(self.dataset)
 
 
-class SamplingSpec(_Spec):
-    """How the datasets share the training steps."""
-
-    strategy: Literal["round_robin", "proportional"] = "proportional"  # shares: equal, or by size
-    mix: Literal["batch", "step"] = "batch"  # a step holds rows of every dataset, or of one
-
-
-class BalancingSpec(_Spec):
+class BalancingSpec(Spec):
     """How the tasks' losses become one."""
 
     method: Literal["equal"] = "equal"  # weight x share x mean, summed
 
 
-class TrainingSpec(_Spec):
+class TrainingSpec(Spec):
     """Length, size and rates of the training."""
 
     epochs: Count | None = 3  # passes; null where max_steps is given
@@ -146,7 +120,7 @@ class TrainingSpec(_Spec):
     @model_validator(mode="before")
     @classmethod
     def _null_is_default(cls, content: Any) -> Any:
-        content = _without_nulls(content, cls.model_fields)
+        content = without_nulls(content, cls.model_fields)
         if not isinstance(content, dict) or "max_steps" not in content:
             return content
         if "epochs" in content:
@@ -165,7 +139,7 @@ class TrainingSpec(_Spec):
         return (self.epochs or 0) * math.ceil(rows / self.batch_size)
 
 
-class EvaluationSpec(_Spec):
+class EvaluationSpec(Spec):
     """When the model is evaluated and how the best one is told."""
 
     every: Annotated[str | int, PlainValidator(values.evaluation_interval)] = "epoch"  # or steps
@@ -174,7 +148,7 @@ class EvaluationSpec(_Spec):
     )
 
 
-class HubSpec(_Spec):
+class HubSpec(Spec):
     """Where the model is published."""
 
     repo_id: Annotated[Text | None, AfterValidator(values.repo_id)] = (
@@ -184,7 +158,7 @@ class HubSpec(_Spec):
     push: Literal["never", "end", "checkpoint"] = "end"  # when it is sent
 
 
-class Recipe(_Spec):
+class Recipe(Spec):
     """What is trained on what and how; `Recipe(**mapping)` has the YAML's shape.
 
     Relative files of a Python object start from the working directory.
@@ -226,6 +200,7 @@ class Recipe(_Spec):
             mistakes = [
                 *broken_references(self.datasets, by_task, self.evaluation.select),
                 *unequal_joins(joins),
+                *self.sampling.misnamed(self.datasets),
             ]
         if mistakes:
             raise RecipeError(together(mistakes))

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -215,6 +216,45 @@ def test_check_tells_the_plan_without_a_trace(recipe: Recipe, tmp_path: Path) ->
     assert report["parameters"]["heads"].keys() == {"intent", "ner", "topic"}
     assert json.loads(json.dumps(report)) == report
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "share"),  # of chat, which has 60 rows; news has 40
+    [
+        ("{strategy: uniform}", 0.5),
+        ("{strategy: weights, weights: {news: 2, chat: 1}}", 1 / 3),
+        ("{strategy: capped, cap: 50}", 5 / 9),
+        ("{strategy: main, main: news, ratio: 0.25}", 0.2),
+        ("{strategy: annealed}", (0.6 + 60**0.2 / (60**0.2 + 40**0.2)) / 2),
+    ],
+)
+def test_check_tells_the_shares_of_the_strategy(
+    recipe: Recipe, tmp_path: Path, sampling: str, share: float
+) -> None:
+    two_passes = "training.max_steps=14"
+    report = check(at(recipe, tmp_path / "run", f"sampling={sampling}", two_passes))
+    assert report["datasets"]["chat"]["share"] == pytest.approx(share)
+    assert report["datasets"]["news"]["share"] == pytest.approx(1 - share)
+
+
+def test_sampling_that_changes_goes_on_where_it_was(recipe: Recipe, tmp_path: Path) -> None:
+    changes = ["sampling.strategy=annealed", "training.max_steps=21", "training.checkpoint_every=9"]
+    changes += ["evaluation.every=21"]
+    whole = train(at(recipe, tmp_path / "whole", *changes)).path
+    rows = [step["rows"]["chat"] for step in steps_of(whole)]
+    assert sum(rows[:7]) > sum(rows[7:14]) > sum(rows[14:])
+    stopped = Path(shutil.copytree(whole, tmp_path / "stopped"))
+    for checkpoint in checkpoints(stopped / "checkpoints"):
+        if checkpoint.step > 18:
+            shutil.rmtree(checkpoint.path)
+    for file in ("metrics.json", "model.safetensors", "README.md"):
+        (stopped / file).unlink()
+    written = (whole / "recipe.yaml").read_text().replace(str(whole), str(stopped))
+    (stopped / "recipe.yaml").write_text(written)
+    assert train(at(recipe, stopped, *changes), resume=True).path == stopped
+    assert log_of(stopped) == log_of(whole)
+    one, other = (load_file(path / "model.safetensors") for path in (stopped, whole))
+    assert all(one[name].equal(other[name]) for name in other)
 
 
 def test_check_counts_the_parameters_that_training_makes(run: Run, recipe: Recipe) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from mtl_nlp.cuts import cheapest_cuts
-from mtl_nlp.data.mixture import Ints, StepPlan
+from mtl_nlp.data.apportion import Ints
+from mtl_nlp.data.mixture import StepPlan
 
 
 def micro_batches(

@@ -1,35 +1,17 @@
 """The seeded plan of which rows of which datasets make up step n."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from mtl_nlp.data.apportion import Apportionment, Ints
+from mtl_nlp.recipe_sampling import SamplingSpec
 
 WINDOW_STEPS = 50  # grouped by length together: more saves little padding, fewer repeat less alike
-
-
-def proportional(sizes: Sequence[int]) -> list[Fraction]:
-    """Every dataset in proportion to its rows."""
-    return [Fraction(size, sum(sizes)) for size in sizes]
-
-
-def round_robin(sizes: Sequence[int]) -> list[Fraction]:
-    """Every dataset as much as any other."""
-    return [Fraction(1, len(sizes))] * len(sizes)
-
-
-# From the datasets' rows, in the recipe's order, to their shares of all draws; shares sum to 1.
-STRATEGIES: dict[str, Callable[[Sequence[int]], list[Fraction]]] = {
-    "proportional": proportional,
-    "round_robin": round_robin,
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,36 +49,34 @@ class _Standing:
 class Mixture:
     """Plans every step of a training as a pure function of seed, step and state.
 
-    With ``mix="batch"`` a step holds rows of all datasets: the whole part of each share, the
-    remaining rows to the largest remainders, which are carried over. With ``mix="step"`` it holds
-    rows of the one dataset that is owed most. Ties go to the first in the recipe. At every prefix
-    the draws stray from ``steps * batch_size * share`` by less than one row (with ``"step"``, one
-    step) for up to three datasets; more of them may queue for the same row, and 1.3 was seen.
+    How many rows a step holds of which dataset, `Apportionment` tells.
 
     A dataset is an endless stream of passes, each a fresh permutation of its rows. Windows of some
     50 steps, which divide a pass over all data evenly, are grouped by length: each step draws from
     the same length quantile of every dataset, the steps stand in random order, and no two passes
-    group alike. How long the training is changes no plan.
+    group alike. How long the training is changes no plan, but for a strategy that changes its
+    shares over the training.
 
     Args:
         lengths: Dataset name -> tokens of each of its training rows, in the recipe's order.
         batch_size: Rows of a step.
-        strategy: A name in ``STRATEGIES``.
-        mix: ``"batch"`` or ``"step"``.
+        sampling: The strategy with its options, and the mix.
         seed: Not negative.
+        steps: Of the whole training; later ones can be planned too.
         state: What ``state`` returned for the step to go on from; earlier steps are then replayed
             from the beginning.
 
     Attributes:
-        shares: Dataset name -> its share of all draws.
+        shares: Dataset name -> its share of all draws, the mean over the training.
         steps_per_pass: Steps in which as many rows are drawn as all datasets hold together.
 
     Raises:
         ValueError: If there is no dataset, a dataset has no rows, or ``state`` belongs to other
             data or settings.
+        RecipeError: If a dataset has so small a share that nothing would be drawn from it.
 
     >>> tokens = {"sst2": np.array([9, 4, 7]), "wnut17": np.array([5])}
-    >>> Mixture(tokens, batch_size=4, strategy="proportional", mix="batch", seed=13).plan(0).counts
+    >>> Mixture(tokens, batch_size=4, sampling=SamplingSpec(), seed=13, steps=1).plan(0).counts
     {'sst2': 3, 'wnut17': 1}
     """
 
@@ -105,9 +85,9 @@ class Mixture:
         lengths: Mapping[str, Ints],
         *,
         batch_size: int,
-        strategy: str,
-        mix: Literal["batch", "step"],
+        sampling: SamplingSpec,
         seed: int,
+        steps: int,
         state: Mapping[str, Any] | None = None,
     ) -> None:
         sizes = {name: len(tokens) for name, tokens in lengths.items()}
@@ -115,15 +95,13 @@ class Mixture:
             raise ValueError(
                 f"a mixture needs datasets with at least one row each, but got {sizes}"
             )
-        self.shares = dict(zip(sizes, STRATEGIES[strategy](list(sizes.values())), strict=True))
-        self.steps_per_pass = math.ceil(sum(sizes.values()) / batch_size)
+        self._apportionment = Apportionment(
+            sizes, batch_size=batch_size, sampling=sampling, seed=seed, steps=steps
+        )
+        self.shares = self._apportionment.mean_shares(steps)
+        self.steps_per_pass = self._apportionment.steps_per_pass
         self._lengths = dict(lengths)
         self._seed = seed
-        # What is apportioned: a step's rows one by one, or the step as a whole.
-        self._units, self._unit_rows = (batch_size, 1) if mix == "batch" else (1, batch_size)
-        self._denominator = math.lcm(*(share.denominator for share in self.shares.values()))
-        due = [int(share * self._denominator) * self._units for share in self.shares.values()]
-        self._whole, self._remainder = np.divmod(np.array(due), self._denominator)
         nothing = np.zeros(len(sizes), np.int64)
         self._beginning = _Standing(self._window_of(0), nothing, nothing)
         self._restored = self._restore(state) if state is not None else self._beginning
@@ -141,7 +119,8 @@ class Mixture:
     def state(self, step: int) -> dict[str, Any]:
         """JSON values from which another mixture of the same data and settings plans this step."""
         standing = self._standing_at(self._window_of(step))
-        owed = [Fraction(int(carry), self._denominator) for carry in standing.carry]
+        whole = self._apportionment.denominator
+        owed = [Fraction(int(carry), whole) for carry in standing.carry]
         return {
             "step": standing.window.start,
             "drawn": dict(zip(self._lengths, standing.drawn.tolist(), strict=True)),
@@ -150,18 +129,16 @@ class Mixture:
 
     def planned_draws(self, total_steps: int) -> dict[str, int]:
         """Rows of every dataset in the first steps together, some microseconds a step."""
-        drawn, carry = self._beginning.drawn, self._beginning.carry
-        for start in range(0, total_steps, 1000):
-            counts, carry = self._apportion(carry, min(1000, total_steps - start))
-            drawn = drawn + counts.sum(axis=0)
+        drawn, carry, start = self._beginning.drawn, self._beginning.carry, 0
+        while start < total_steps:
+            stop = self._apportionment.stretch_end(start, min(1000, total_steps - start))
+            counts, carry = self._apportionment.rows(carry, start, stop)
+            drawn, start = drawn + counts.sum(axis=0), stop
         return dict(zip(self._lengths, drawn.tolist(), strict=True))
 
     def _restore(self, state: Mapping[str, Any]) -> _Standing:
         window, drawn = self._window_of(state["step"]), state["drawn"]
-        owed = {
-            name: window.start * self._units * share - Fraction(drawn.get(name, 0), self._unit_rows)
-            for name, share in self.shares.items()
-        }
+        owed = self._apportionment.owed(window.start, drawn)
         expected = {name: str(carry) for name, carry in owed.items()}
         if (
             window.start != state["step"]
@@ -169,10 +146,10 @@ class Mixture:
             or state["carry"] != expected
         ):
             raise ValueError(
-                "the mixture's state does not belong to these datasets, batch_size, strategy and "
-                f"mix: expected step {window.start} and carry {expected}, found {dict(state)}"
+                "the mixture's state does not belong to these datasets, batch_size, sampling and "
+                f"steps: expected step {window.start} and carry {expected}, found {dict(state)}"
             )
-        carry = [int(owed[name] * self._denominator) for name in self._lengths]
+        carry = [int(owed[name] * self._apportionment.denominator) for name in self._lengths]
         return _Standing(window, np.array([drawn[name] for name in self._lengths]), np.array(carry))
 
     def _window_of(self, step: int) -> _Window:
@@ -190,29 +167,16 @@ class Mixture:
         known = (self._standing, self._restored, self._beginning)
         standing = next(point for point in known if point.window.start <= window.start)
         while standing.window != window:
-            steps = standing.window.stop - standing.window.start
-            counts, carry = self._apportion(standing.carry, steps)
+            here = standing.window
+            counts, carry = self._apportionment.rows(standing.carry, here.start, here.stop)
             drawn = standing.drawn + counts.sum(axis=0)
-            standing = _Standing(self._window_of(standing.window.stop), drawn, carry)
+            standing = _Standing(self._window_of(here.stop), drawn, carry)
         self._standing = standing
         return standing
 
-    def _apportion(self, carry: Ints, steps: int) -> tuple[Ints, Ints]:
-        """Rows of each dataset in the next steps, (steps, datasets), and the carry after them."""
-        rest = self._units - int(self._whole.sum())
-        most_owed = np.empty((steps, rest), np.int64)
-        ahead = -carry
-        for step in range(steps):
-            ahead -= self._remainder
-            most_owed[step] = ahead.argsort(kind="stable")[:rest]
-            ahead[most_owed[step]] += self._denominator
-        counts = np.tile(self._whole, (steps, 1))
-        counts[np.arange(steps)[:, None], most_owed] += 1
-        return counts * self._unit_rows, -ahead
-
     def _plan_window(self, standing: _Standing) -> list[StepPlan]:
         window, steps = standing.window, standing.window.stop - standing.window.start
-        counts, _ = self._apportion(standing.carry, steps)  # (steps, datasets)
+        counts, _ = self._apportionment.rows(standing.carry, window.start, window.stop)
         # A blank keeps this apart from every dataset's name.
         by_length = self._random("steps by length", window.number).permutation(steps)
         plans = [StepPlan(step, {}, {}) for step in range(window.start, window.stop)]

@@ -146,9 +146,9 @@ class TrainingLoop:
         self.mixture = Mixture(
             self.lengths,
             batch_size=self.spec.batch_size,
-            strategy=recipe.sampling.strategy,
-            mix=recipe.sampling.mix,
+            sampling=recipe.sampling,
             seed=recipe.seed,
+            steps=self.steps,
             state=state.mixture if state else None,
         )
         every = recipe.evaluation.every

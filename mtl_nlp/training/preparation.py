@@ -54,9 +54,9 @@ class Prepared:
         return Mixture(
             {name: split.lengths for name, split in self.train.items()},
             batch_size=recipe.training.batch_size,
-            strategy=recipe.sampling.strategy,
-            mix=recipe.sampling.mix,
+            sampling=recipe.sampling,
             seed=recipe.seed,
+            steps=self.steps,
         )
 
     def datasets_of_tasks(self) -> dict[str, list[str]]:

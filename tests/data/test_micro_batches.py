@@ -5,6 +5,7 @@ import pytest
 
 from mtl_nlp.data.micro_batches import micro_batches
 from mtl_nlp.data.mixture import Mixture, StepPlan
+from mtl_nlp.recipe_sampling import SamplingSpec
 
 
 def test_pieces_are_sorted_by_length_over_all_datasets() -> None:
@@ -20,7 +21,7 @@ def test_pieces_are_sorted_by_length_over_all_datasets() -> None:
 
 def test_a_rank_without_rows_gets_no_pieces() -> None:
     lengths = {"only": np.full(2, 7)}
-    plan = Mixture(lengths, batch_size=2, strategy="proportional", mix="batch", seed=13).plan(0)
+    plan = Mixture(lengths, batch_size=2, sampling=SamplingSpec(), seed=13, steps=1).plan(0)
     assert micro_batches(plan, lengths, 4, forward_cost=9, rank=2, world_size=3) == []
 
 
@@ -31,7 +32,7 @@ def test_mixed_steps_need_little_padding(forward_cost: int) -> None:
         name: np.clip(random.lognormal(mean, 0.5, size), 3, 128).astype(np.int64)
         for name, mean, size in (("long", 3.4, 3000), ("short", 3.0, 6000))
     }
-    mixture = Mixture(lengths, batch_size=32, strategy="proportional", mix="batch", seed=13)
+    mixture = Mixture(lengths, batch_size=32, sampling=SamplingSpec(), seed=13, steps=1)
     padded = tokens = 0
     for step in range(mixture.steps_per_pass):
         for piece in micro_batches(mixture.plan(step), lengths, 32, forward_cost=forward_cost):

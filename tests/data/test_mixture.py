@@ -1,4 +1,4 @@
-"""The mixture by example: strategies, mixes, passes and length grouping."""
+"""The mixture by example: mixes, passes and length grouping."""
 
 import json
 from itertools import combinations
@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mtl_nlp.data.mixture import STRATEGIES, Mixture
+from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.recipe_sampling import SamplingSpec
 
 
 def uniform(**sizes: int) -> dict[str, np.ndarray]:
@@ -22,16 +23,18 @@ def log_normal(seed: int, **sizes: int) -> dict[str, np.ndarray]:
 
 
 def mixture(
-    lengths: dict[str, np.ndarray], batch_size: int, strategy: str = "proportional", **options
+    lengths: dict[str, np.ndarray],
+    batch_size: int,
+    strategy: str = "proportional",
+    *,
+    mix: str = "batch",
+    steps: int = 100,
+    state: dict | None = None,
 ) -> Mixture:
+    sampling = SamplingSpec(strategy=strategy, mix=mix)
     return Mixture(
-        lengths, batch_size=batch_size, strategy=strategy, **{"mix": "batch", "seed": 13} | options
+        lengths, batch_size=batch_size, sampling=sampling, seed=13, steps=steps, state=state
     )
-
-
-def test_every_strategy_gives_shares_that_sum_to_one() -> None:
-    for strategy in STRATEGIES.values():
-        assert sum(strategy([7, 1, 999_983])) == 1
 
 
 def test_the_first_step_is_rounded_by_largest_remainder() -> None:
@@ -153,7 +156,9 @@ def test_a_state_of_other_data_or_settings_is_refused(
     lengths: dict[str, np.ndarray], batch_size: int, strategy: str
 ) -> None:
     state = mixture(uniform(a=3000, b=1000), 32).state(110)
-    with pytest.raises(ValueError, match="state does not belong to these datasets, batch_size"):
+    with pytest.raises(
+        ValueError, match="state does not belong to these datasets, batch_size, sampling"
+    ):
         mixture(lengths, batch_size, strategy, state=state)
 
 
@@ -161,3 +166,14 @@ def test_a_state_of_other_data_or_settings_is_refused(
 def test_a_dataset_without_rows_is_refused(lengths: dict[str, np.ndarray]) -> None:
     with pytest.raises(ValueError, match="datasets with at least one row each, but got"):
         mixture(lengths, 4)
+
+
+@pytest.mark.parametrize("steps", [40, 160])
+def test_a_state_of_annealed_sampling_belongs_to_a_length_of_training(steps: int) -> None:
+    lengths = uniform(large=900, small=100)
+    state = mixture(lengths, 50, "annealed", steps=80).state(70)
+    assert mixture(lengths, 50, "annealed", steps=80, state=state).state(70) == state
+    with pytest.raises(ValueError, match=r"does not belong to these datasets, .* and steps"):
+        mixture(lengths, 50, "annealed", steps=steps, state=state)
+    plain = mixture(lengths, 50, "proportional", steps=80).state(70)
+    assert mixture(lengths, 50, "proportional", steps=steps, state=plain).state(70) == plain

@@ -59,9 +59,9 @@ def reference(prepared: Prepared) -> tuple[dict[str, float], Gradients]:
     plan = Mixture(
         {name: split.lengths for name, split in prepared.train.items()},
         batch_size=32,
-        strategy=recipe.sampling.strategy,
-        mix=recipe.sampling.mix,
+        sampling=recipe.sampling,
         seed=recipe.seed,
+        steps=prepared.steps,
     ).plan(0)
     tables = [prepared.train[name].take(rows) for name, rows in plan.rows.items()]
     batch = Collator(model.tasks, 0).batch(tables)

@@ -2,32 +2,56 @@
 
 import json
 import math
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import accumulate
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_nlp.data.micro_batches import micro_batches
-from mtl_nlp.data.mixture import STRATEGIES, Mixture
+from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.data.strategies import STRATEGIES, Shares
+from mtl_nlp.recipe_sampling import SamplingSpec
 
-Settings = dict[str, object]
+Settings = dict[str, Any]
 Rows = list[dict[str, list[int]]]
 
-law = settings(max_examples=25, deadline=None)
+law = settings(max_examples=6, deadline=None)
+every_strategy = pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+MOST_DATASETS = 20
+
+
+def options_of(draw: st.DrawFn, strategy: str, names: Sequence[str]) -> dict[str, Any]:
+    """Options that every dataset of these names has a share under, and one called large."""
+    weights = st.one_of(st.integers(1, 9), st.floats(0.01, 9))
+    options: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+        "weights": {"weights": st.fixed_dictionaries(dict.fromkeys([*names, "large"], weights))},
+        "temperature": {"temperature": st.floats(0.5, 50)},
+        "capped": {"cap": st.integers(1, 400)},
+        "main": {"main": st.sampled_from(names), "ratio": st.sampled_from([0.1, 1 / 3, 2, 7.5])},
+    }
+    return {key: draw(value) for key, value in options.get(strategy, {}).items()}
 
 
 @st.composite
-def mixtures(draw: st.DrawFn, most_datasets: int = 8) -> tuple[dict[str, np.ndarray], Settings]:
+def mixtures(
+    draw: st.DrawFn, strategy: str, most_datasets: int = 8
+) -> tuple[dict[str, np.ndarray], Settings]:
     """Datasets with their rows' lengths, and the settings of a mixture of them."""
     sizes = draw(st.lists(st.integers(1, 300), min_size=1, max_size=most_datasets))
     random = np.random.default_rng(draw(st.integers(0, 99)))
     lengths = {f"d{at}": random.integers(1, 9, size) for at, size in enumerate(sizes)}
+    mix = draw(st.sampled_from(["batch", "step"]))
+    options = options_of(draw, strategy, list(lengths))
     return lengths, {
         "batch_size": draw(st.integers(1, 40)),
-        "strategy": draw(st.sampled_from(sorted(STRATEGIES))),
-        "mix": draw(st.sampled_from(["batch", "step"])),
+        "sampling": SamplingSpec(strategy=strategy, mix=mix, **options),
         "seed": draw(st.integers(0, 2**40)),
+        "steps": draw(st.integers(1, 200)),
     }
 
 
@@ -37,10 +61,11 @@ def rows_of(mixture: Mixture, steps: range) -> Rows:
     ]
 
 
+@every_strategy
 @law
-@given(mixtures(), st.integers(0, 150))
-def test_resuming_at_any_step_goes_on_with_the_same_plans(case, step: int) -> None:
-    lengths, options = case
+@given(data=st.data(), step=st.integers(0, 150))
+def test_resuming_at_any_step_goes_on_with_the_same_plans(data, strategy: str, step: int) -> None:
+    lengths, options = data.draw(mixtures(strategy))
     steps = range(step, step + 40)
     state = json.loads(json.dumps(Mixture(lengths, **options).state(step)))
     resumed = Mixture(lengths, **options, state=state)
@@ -48,33 +73,38 @@ def test_resuming_at_any_step_goes_on_with_the_same_plans(case, step: int) -> No
     assert resumed.state(step) == state
 
 
+@every_strategy
 @law
-@given(mixtures(), st.randoms(use_true_random=False))
-def test_the_order_of_asking_changes_nothing(case, random) -> None:
-    lengths, options = case
+@given(data=st.data(), random=st.randoms(use_true_random=False))
+def test_the_order_of_asking_changes_nothing(data, strategy: str, random) -> None:
+    lengths, options = data.draw(mixtures(strategy))
     mixture, steps = Mixture(lengths, **options), list(range(0, 100, 19))
     before = {step: rows_of(mixture, range(step, step + 1)) for step in steps}
     random.shuffle(steps)
     assert {step: rows_of(mixture, range(step, step + 1)) for step in steps} == before
 
 
+@every_strategy
 @law
-@given(mixtures())
-def test_another_seed_draws_other_rows_in_the_same_shares(case) -> None:
-    lengths, options = case
+@given(data=st.data())
+def test_another_seed_draws_other_rows_in_the_same_shares(data, strategy: str) -> None:
+    lengths, options = data.draw(mixtures(strategy))
     lengths["large"] = np.arange(300)
-    seeds = (Mixture(lengths, **options | {"seed": seed}) for seed in (1, 2))
-    one, other = (rows_of(mixture, range(60)) for mixture in seeds)
-    assert one != other
-    assert [{name: len(rows) for name, rows in step.items()} for step in one] == [
-        {name: len(rows) for name, rows in step.items()} for step in other
-    ]
+    seeds = [Mixture(lengths, **options | {"seed": seed}) for seed in (1, 2)]
+    assert rows_of(seeds[0], range(60)) != rows_of(seeds[1], range(60))
+    one, other = (counts_of(mixture, 60) for mixture in seeds)
+    if STRATEGIES[strategy].shuffles:  # the datasets' turns are drawn anew, their number is not
+        unit = 1 if options["sampling"].mix == "batch" else options["batch_size"]
+        assert np.abs(one.sum(axis=0) - other.sum(axis=0)).max() <= unit
+    else:
+        assert one.tolist() == other.tolist()
 
 
+@every_strategy
 @law
-@given(mixtures())
-def test_every_pass_of_a_dataset_holds_each_row_once(case) -> None:
-    lengths, options = case
+@given(data=st.data())
+def test_every_pass_of_a_dataset_holds_each_row_once(data, strategy: str) -> None:
+    lengths, options = data.draw(mixtures(strategy))
     steps = rows_of(Mixture(lengths, **options), range(100))
     for name, tokens in lengths.items():
         drawn = np.array([row for step in steps for row in step.get(name, [])], dtype=int)
@@ -84,10 +114,11 @@ def test_every_pass_of_a_dataset_holds_each_row_once(case) -> None:
         assert len(set(drawn[whole:])) == len(drawn) - whole
 
 
+@every_strategy
 @law
-@given(mixtures())
-def test_restarts_are_exactly_the_seams_between_passes(case) -> None:
-    lengths, options = case
+@given(data=st.data())
+def test_restarts_are_exactly_the_seams_between_passes(data, strategy: str) -> None:
+    lengths, options = data.draw(mixtures(strategy))
     mixture, drawn = Mixture(lengths, **options), dict.fromkeys(lengths, 0)
     for step in range(80):
         plan = mixture.plan(step)
@@ -106,39 +137,79 @@ def counts_of(mixture: Mixture, steps: int) -> np.ndarray:
     return np.array([[plan.counts.get(name, 0) for name in mixture.shares] for plan in plans])
 
 
-def stray(counts: np.ndarray, steps: np.ndarray, mixture: Mixture, options: Settings) -> Fraction:
-    """The most units (rows, or steps of one dataset) between draws and their shares, exactly."""
-    whole = math.lcm(*(share.denominator for share in mixture.shares.values()))
-    shares = np.array([int(share * whole) for share in mixture.shares.values()])
-    most = np.abs(counts * whole - steps[:, None] * options["batch_size"] * shares).max()
-    return Fraction(int(most), whole * (options["batch_size"] if options["mix"] == "step" else 1))
+def shares_of(lengths: dict[str, np.ndarray], options: Settings, steps: int) -> list[Shares]:
+    """The shares that each of the first steps should have."""
+    sizes, sampling = {name: len(one) for name, one in lengths.items()}, options["sampling"]
+    strategy = STRATEGIES[sampling.strategy]
+    if not strategy.changes:
+        return [strategy.shares(sizes, **sampling.options)] * steps
+    steps_per_pass = math.ceil(sum(sizes.values()) / options["batch_size"])
+    passes = math.ceil(options["steps"] / steps_per_pass)
+    by_pass = [
+        strategy.shares(sizes, progress=number / (passes - 1) if passes > 1 else 0)
+        for number in range(passes)
+    ]
+    return [by_pass[min(step // steps_per_pass, passes - 1)] for step in range(steps)]
 
 
+def stray(
+    counts: np.ndarray, shares: Sequence[Sequence[Fraction | int]], options: Settings
+) -> Fraction:
+    """The most units (rows, or steps of one dataset) between draws and due, exactly."""
+    size = options["batch_size"]
+    unit = 1 if options["sampling"].mix == "batch" else size
+    return max(
+        abs(int(count) - size * share) / Fraction(unit)
+        for row, due in zip(counts, shares, strict=True)
+        for count, share in zip(row, due, strict=True)
+    )
+
+
+@every_strategy
 @law
-@given(mixtures())
-def test_every_step_holds_exactly_the_batch(case) -> None:
-    lengths, options = case
-    mixture = Mixture(lengths, **options)
-    counts = counts_of(mixture, 80)
+@given(data=st.data())
+def test_every_step_holds_exactly_the_batch(data, strategy: str) -> None:
+    lengths, options = data.draw(mixtures(strategy))
+    counts = counts_of(Mixture(lengths, **options), 80)
     assert (counts.sum(axis=1) == options["batch_size"]).all()
-    assert stray(counts, np.ones(80, int), mixture, options) < 1  # each share rounded up or down
-    if options["mix"] == "step":
+    shares = [list(one.values()) for one in shares_of(lengths, options, 80)]
+    assert stray(counts, shares, options) < 1  # each share rounded up or down
+    if options["sampling"].mix == "step":
         assert (np.count_nonzero(counts, axis=1) == 1).all()
 
 
+@every_strategy
 @law
-@given(st.one_of(mixtures(most_datasets=3), mixtures(most_datasets=20)))
-def test_draws_follow_the_shares_at_every_prefix(case) -> None:
-    lengths, options = case
+@given(data=st.data(), most=st.sampled_from([3, MOST_DATASETS]))
+def test_draws_follow_the_shares_at_every_prefix(data, strategy: str, most: int) -> None:
+    lengths, options = data.draw(mixtures(strategy, most_datasets=most))
     mixture = Mixture(lengths, **options)
     drawn = np.cumsum(counts_of(mixture, 120), axis=0)
-    bound = 1 if len(lengths) <= 3 else 2
-    assert stray(drawn, np.arange(1, 121), mixture, options) < bound
+    shares = shares_of(lengths, options, 120)
+    due = [list(accumulate(one[name] for one in shares)) for name in lengths]
+    assert stray(drawn, list(zip(*due, strict=True)), options) < (1 if len(lengths) <= 3 else 2)
     assert mixture.planned_draws(120) == dict(zip(lengths, drawn[-1].tolist(), strict=True))
 
 
+@every_strategy
 @law
-@given(mixtures(), st.integers(0, 100), st.integers(1, 40), st.integers(1, 5), st.integers(0, 50))
+@given(data=st.data())
+def test_the_shares_told_are_the_mean_over_the_training(data, strategy: str) -> None:
+    lengths, options = data.draw(mixtures(strategy))
+    shares = shares_of(lengths, options, options["steps"])
+    assert Mixture(lengths, **options).shares == {
+        name: sum(one[name] for one in shares) / len(shares) for name in lengths
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(sorted(STRATEGIES)).flatmap(mixtures),
+    st.integers(0, 100),
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.integers(0, 50),
+)
 def test_ranks_and_pieces_part_the_rows_of_a_step(
     case, step: int, micro_batch_size: int, world_size: int, forward_cost: int
 ) -> None:
