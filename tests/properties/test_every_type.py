@@ -11,7 +11,9 @@ import pytest
 from safetensors.torch import load_file
 
 from mtl_nlp import MultiTaskModel, Recipe, pipeline, train
+from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.tasks import TASK_TYPES
+from tests.hub_server import WRITER, HubServer
 from tests.rows import json_dataset
 from tests.runs import FILLERS, steps_of
 from tests.tiny import tiny_encoder
@@ -37,6 +39,7 @@ TEXTS: list[dict[str, Any]] = [
     {"text": "which city ?", "text_pair": "the old city of the new company"},
     {"text": "who ?", "text_pair": "they"},
 ]
+REPO = "team/every_type"
 
 
 def row_of(source: random.Random) -> dict[str, Any]:
@@ -178,6 +181,40 @@ def test_run_alone_a_task_predicts_what_it_does_among_all(trained: Path, name: s
     assert among_all
     for row, predicted in among_all:
         assert pipe(row, tasks=[name])[name] == predicted
+
+
+def test_pushed_and_loaded_back_a_run_predicts_the_same(hub: HubServer, trained: Path) -> None:
+    push_folder(trained, REPO, token=WRITER)
+    assert hub.asked("POST .*/commit/")
+    pipe = pipeline(trained)
+    assert_loads_back(pipe.predictor.model, [(row, pipe(row)) for row in TEXTS])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_pushed_alone_a_task_predicts_what_it_does_among_all(
+    hub: HubServer, trained: Path, name: str
+) -> None:
+    model, pipe = MultiTaskModel.from_pretrained(trained), pipeline(trained)
+    for other in TASKS.keys() - {name}:
+        model.remove_task(other)
+    model.push_to_hub(REPO, token=WRITER)
+    assert hub.asked("POST .*/commit/")
+    among_all = [(row, pipe(row)) for row in TEXTS]
+    assert_loads_back(model, [(row, {name: of[name]}) for row, of in among_all if name in of])
+
+
+def assert_loads_back(model: MultiTaskModel, predictions: list[tuple[Any, Any]]) -> None:
+    """The repository has the model's weights to the bit, and predicts the same to rounding."""
+    pipe = pipeline(REPO, token=WRITER)
+    weights = pipe.predictor.model.state_dict()
+    assert weights.keys() == model.state_dict().keys()
+    assert all(weights[name].equal(one) for name, one in model.state_dict().items())
+    assert predictions
+    for row, expected in predictions:
+        # The last bit of a product depends on where in memory the weights lie.
+        found = flat(pipe(row))
+        assert found.keys() == flat(expected).keys()
+        assert found == pytest.approx(flat(expected), abs=1e-5)
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:
