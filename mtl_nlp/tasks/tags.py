@@ -84,6 +84,16 @@ def tag_set(names: tuple[str, ...]) -> TagSet | None:
     return TagSet(types, scheme, () if names == tuple(expected) else names)
 
 
+def refuse_tags(types: Sequence[str], scheme: Scheme) -> None:
+    """Raise a ValueError for tags where span types should stand."""
+    for name in types:  # a type may look like B-cell
+        if name == "O" or (name[:2] == "B-" and f"I-{name[2:]}" in types):
+            raise ValueError(
+                f"with scheme {scheme} labels are span types such as person, found the tag"
+                f" {name!r}; name the types alone, or set scheme: none"
+            )
+
+
 def texts(tags: Sequence[str | None]) -> list[str]:
     """The tags of a scheme, none of which is missing."""
     return [str(tag) for tag in tags]

@@ -41,6 +41,7 @@ from mtl_nlp.tasks.tags import (
     given_tags,
     label_scores,
     labelled_words,
+    refuse_tags,
     show_entities,
     tag_set,
     texts,
@@ -85,14 +86,8 @@ class TokenClassification(ClassTask):
     def __post_init__(self) -> None:
         """Raise a ValueError also for tags where span types should stand."""
         super().__post_init__()
-        if self.scheme == "none":
-            return
-        for label in self.labels:  # a type may look like B-cell
-            if label == "O" or (label[:2] == "B-" and f"I-{label[2:]}" in self.labels):
-                raise ValueError(
-                    f"with scheme {self.scheme} labels are span types such as person, found the tag"
-                    f" {label!r}; name the types alone, or set scheme: none"
-                )
+        if self.scheme != "none":
+            refuse_tags(self.labels, self.scheme)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -236,8 +231,7 @@ class TokenClassification(ClassTask):
         if self.decoder == "crf":
             total = crf_loss(logits, labels, self._allowed.to(logits.device))
             return LossSum(total, self.count(labels))
-        total = self.class_loss(logits.flatten(0, 1), labels.flatten())
-        return LossSum(total, self.count(labels))
+        return LossSum(self.class_loss(logits.flatten(0, 1), labels.flatten()), self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The best tag of each word, with a scheme under the constraint that spans are legal."""
