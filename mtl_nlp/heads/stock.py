@@ -99,6 +99,10 @@ class StockHead(nn.Module):
             self.stock(inputs_embeds=states.hidden_states, attention_mask=states.attention_mask)
         )
 
+    def logits_of(self, stock: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+        """What a whole stock model of this class computes of a batch, in the head's own shape."""
+        return stock_logits(stock(**batch))
+
     def adopt_pooler(self, encoder: nn.Module) -> None:
         """Start the head's pooler, where there is one, from the encoder's."""
         own, given = self.stock.get_submodule(self.prefix).pooler, dict(encoder.named_children())
@@ -192,7 +196,7 @@ def lifting_problem(head: StockHead, encoder: PreTrainedModel) -> str | None:
         encoder.eval(), head.eval()
         lifted = head(EncoderStates(encoder(**batch).last_hidden_state, batch["attention_mask"]))
         setattr(stock, head.prefix, encoder)
-        whole = stock_logits(stock(**batch))
+        whole = head.logits_of(stock, batch)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         return f"{type(stock).__name__} does not run on hidden states ({error})"
     finally:

@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mtl_nlp.errors import ModelError
-from mtl_nlp.heads.stock import StockHead, lay_anew, probe, stock_logits
+from mtl_nlp.heads.stock import StockHead, lay_anew, probe
 from mtl_nlp.model.modeling import MultiTaskModel
 
 _MEND = "use the model as it is, with mtl_nlp's from_pretrained and pipeline"
@@ -79,7 +79,7 @@ def _stock_model(model: MultiTaskModel, name: str) -> PreTrainedModel:
         raise ModelError(f"{_why_own(model, name)}, so it is not exported; {_MEND}")
     lay_anew(head)  # as the stock model's are, so that their last bits are equal
     stock = head.with_encoder(model.encoder)
-    if not _same_logits(model, name, stock):
+    if not _same_logits(model, name, head, stock):
         raise ModelError(
             f"task {name!r}: {type(stock).__name__} computes other logits than this model, so it is"
             f" not exported; {_MEND}"
@@ -96,12 +96,12 @@ def _why_own(model: MultiTaskModel, name: str) -> str:
 
 
 @torch.no_grad()
-def _same_logits(model: MultiTaskModel, name: str, stock: PreTrainedModel) -> bool:
+def _same_logits(model: MultiTaskModel, name: str, head: StockHead, stock: PreTrainedModel) -> bool:
     training = model.training
     try:
         model.train(False)
         batch = probe(model.encoder)
         ours = model(**batch, tasks=[name]).logits[name]
-        return torch.equal(ours, stock_logits(stock(**batch)))
+        return torch.equal(ours, head.logits_of(stock, batch))
     finally:
         model.train(training)
