@@ -3,6 +3,7 @@
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,18 @@ def questions(folder: Path) -> dict[str, str]:
     return {name: json.dumps(paths) for name, paths in files.items()}
 
 
+def texts(folder: Path, name: str, **column: list[Any]) -> str:
+    """Files of the bundled sentences as texts with another column, as YAML flow."""
+    (key, values), files = next(iter(column.items())), {}
+    for split in SPLITS:
+        files[split] = str(folder / f"{name}-{split}.jsonl")
+        with Path(files[split]).open("w", encoding="utf-8") as file:
+            for (tokens, _, label), value in zip(SENTENCES * 3, values * 3, strict=True):
+                row = {"text": " ".join(tokens), key: value}
+                file.write(json.dumps({"label": label, "number": len(tokens) % 2, **row}) + "\n")
+    return f"{{path: json, data_files: {json.dumps(files)}, text: text"
+
+
 def overrides(folder: Path, recipe: str) -> list[str]:
     words = [f"encoder={tiny_encoder(folder / 'encoder')}", f"output={folder / 'run'}"]
     if recipe == "intent_slots":
@@ -79,6 +92,15 @@ def overrides(folder: Path, recipe: str) -> list[str]:
             f" text_pair: {pair}}}"
             for name, pair in pairs.items()
         ]
+    sentences = f"datasets.sst2={texts(folder, 'sst2', label_text=['up', 'down'] * 2)}}}"
+    if recipe == "multiple_choice":
+        stories = texts(folder, "stories", choices=[["yes", "no"], ["no", "perhaps", "yes"]] * 2)
+        dataset = f"datasets.hellaswag={stories}, choices: choices}}"
+        return [*words, dataset, "tasks.ending.label=number", sentences]
+    if recipe == "sentence_similarity":
+        pairs = texts(folder, "pairs", text_pair=["a film", "she left", "it was great", "new"])
+        dataset = f"datasets.stsb={pairs}, text_pair: text_pair}}"
+        return [*words, dataset, "tasks.likeness.label=number", sentences]
     columns = {"text": "text", "tokens": "tokens", "label_text": "label", "ner_tags": "tags"}
     files = local_files(folder, columns)
     return [
@@ -100,6 +122,8 @@ def test_every_yaml_recipe_is_tested() -> None:
     assert {path.stem for path in RECIPES} == {
         "intent_slots",
         "question_answering",
+        "multiple_choice",
+        "sentence_similarity",
         "sentiment_ner",
         "ud",
     }

@@ -267,11 +267,11 @@ class MultiTaskModel(HubModel):
         Raises:
             ModelError: If the task has no such head, or it does not compute the same off its model.
         """
-        if not task.stock or task.auto_class is None:
-            raise ModelError(f"task {task.name!r}: transformers has no {task.type} heads")
         reason = task.own_head or ("its head reads those of other tasks" if task.after else "")
         if reason:
             raise ModelError(f"task {task.name!r}: {reason}")
+        if not task.stock or task.auto_class is None:
+            raise ModelError(f"task {task.name!r}: transformers has no {task.type} heads")
         try:
             head = task.build_head(self.config.encoder_config)
         except ValueError as error:

@@ -13,9 +13,11 @@ from mtl_nlp.tasks.dependency_parsing import DependencyParsing
 from mtl_nlp.tasks.lemmatization import Lemmatization
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
+from mtl_nlp.tasks.multiple_choice import MultipleChoice
 from mtl_nlp.tasks.question_answering import QuestionAnswering
 from mtl_nlp.tasks.regression import Regression
 from mtl_nlp.tasks.relation_classification import RelationClassification
+from mtl_nlp.tasks.sentence_similarity import SentenceSimilarity
 from mtl_nlp.tasks.soft_classification import SoftClassification
 from mtl_nlp.tasks.span_classification import SpanClassification
 from mtl_nlp.tasks.text_classification import TextClassification
@@ -33,6 +35,8 @@ TASK_TYPES: dict[str, type[Task]] = {
     "lemmatization": Lemmatization,
     "dependency_parsing": DependencyParsing,
     "question_answering": QuestionAnswering,
+    "multiple_choice": MultipleChoice,
+    "sentence_similarity": SentenceSimilarity,
 }
 
 

@@ -132,7 +132,7 @@ def test_labels_of_no_task_type_are_refused(
     ("auto_class", "architecture", "message"),
     [
         ("AutoModel", "bert", r"one of .*BertForSequenceClassification, BertForTokenClassif"),
-        ("AutoModelForMultipleChoice", "bert", r"found architectures \['BertForMultipleChoice'\]"),
+        ("AutoModelForNextSentencePrediction", "bert", r"found architectures \['BertForNext"),
         (SEQUENCE, "xlnet", "cannot be taken off its encoder: .*; name it as `encoder:`"),
         (SEQUENCE, "t5", "T5ForSequenceClassification reads the decoder's states"),
         (SEQUENCE, "longformer", "LongformerForSequenceClassification does not run on hidden"),

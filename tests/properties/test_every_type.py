@@ -31,6 +31,14 @@ TASKS: dict[str, dict[str, Any]] = {
     "lemma": {"type": "lemmatization", "lemmas": "lemmas"},
     "tree": {"type": "dependency_parsing", "heads": "heads", "deprels": "deprels"},
     "answer": {"type": "question_answering", "answers": "answers", "dataset": "questions"},
+    "ending": {"type": "multiple_choice", "label": "right", "dataset": "stories"},
+    # Not the other criteria, which forbid to cut a step.
+    "likeness": {
+        "type": "sentence_similarity",
+        "label": "likeness",
+        "criterion": "mse",
+        "dataset": "pairs",
+    },
 }
 TEXTS: list[dict[str, Any]] = [
     {"tokens": ["good", "film"]},
@@ -38,6 +46,9 @@ TEXTS: list[dict[str, Any]] = [
     {"tokens": ["bad", "company", "city", "very", "old", "new", "day"]},
     {"text": "which city ?", "text_pair": "the old city of the new company"},
     {"text": "who ?", "text_pair": "they"},
+    {"text": "good film", "choices": ["the music", "a very old city of the new company", "it"]},
+    {"text": "who ?", "choices": ["they", "we"]},
+    {"text": "the old city", "text_pair": "a new day of the company"},
 ]
 REPO = "team/every_type"
 
@@ -80,6 +91,20 @@ def question_of(source: random.Random) -> dict[str, Any]:
     return {"question": f"{words[place][:2]} ?", "context": context, "answers": answers}
 
 
+def story_of(source: random.Random) -> dict[str, Any]:
+    texts = [" ".join(source.choices(FILLERS, k=source.randint(1, 6))) for _ in range(5)]
+    choices = texts[: source.randint(2, 4)]
+    right = source.choice([*range(len(choices)), None])
+    return {"text": texts[4], "choices": choices, "right": right}
+
+
+def pair_of(source: random.Random) -> dict[str, Any]:
+    first, second = (source.choices(FILLERS, k=source.randint(1, 9)) for _ in range(2))
+    common = len({*first} & {*second}) / len({*first, *second})
+    likeness = source.choice([common, common, None])
+    return {"text": " ".join(first), "other": " ".join(second), "likeness": likeness}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("every-type")
@@ -91,6 +116,8 @@ def recipe_of(folder: Path, output: str, **training: Any) -> Recipe:
     source = random.Random(13)
     rows = {split: [row_of(source) for _ in range(40)] for split in ("train", "validation")}
     asked = {split: [question_of(source) for _ in range(40)] for split in rows}
+    stories = {split: [story_of(source) for _ in range(20)] for split in rows}
+    pairs = {split: [pair_of(source) for _ in range(20)] for split in rows}
     return Recipe(
         encoder=str(folder / "encoder"),
         output=str(folder / output),
@@ -102,6 +129,16 @@ def recipe_of(folder: Path, output: str, **training: Any) -> Recipe:
                 **json_dataset(folder, "questions", **asked),
                 "text": "question",
                 "text_pair": "context",
+            },
+            "stories": {
+                **json_dataset(folder, "stories", **stories),
+                "text": "text",
+                "choices": "choices",
+            },
+            "pairs": {
+                **json_dataset(folder, "pairs", **pairs),
+                "text": "text",
+                "text_pair": "other",
             },
         },
         tasks={name: {"dataset": "all", **task} for name, task in TASKS.items()},
