@@ -88,6 +88,7 @@ GROUPS: dict[str, dict[str, Any]] = {
         "input": {"text": "text", "choices": "choices"},
         "tasks": {"ending": {"type": "multiple_choice", "label": "label"}},
         "beside": {"sentiment": {"type": "text_classification", "label": "label"}},
+        "training": {"epochs": 2},
     },
     "similarity": {
         "data": "stsb",
@@ -96,10 +97,10 @@ GROUPS: dict[str, dict[str, Any]] = {
             "likeness": {"type": "sentence_similarity", "label": "label"},
             "degree": {"type": "regression", "label": "label"},
         },
-        "training": {"micro_batch_size": 128, "learning_rate": 1e-4},
+        "training": {"epochs": 1, "micro_batch_size": 128, "learning_rate": 1e-4},
     },
 }
-BESIDE = {"train": 1000, "validation": 500, "test": 2000}  # sentences of SST-2
+BESIDE = {"train": 1000, "validation": 200, "test": 500}  # sentences of SST-2
 SPAN_TAGS = ("NOUN", "PROPN", "PRON", "VERB")
 TREE_RELATIONS = ("nsubj", "obj", "obl", "nmod")
 

@@ -15,7 +15,7 @@ from mtl_nlp import MultiTaskModel, Recipe, check, evaluate, pipeline, train
 from mtl_nlp.errors import DataError, ModelError, RecipeError
 from mtl_nlp.heads.stock import lay_anew
 from mtl_nlp.inference.export import export_transformers
-from tests.rows import json_dataset
+from tests.rows import json_dataset, make_data, make_recipe
 from tests.runs import FILLERS, steps_of
 from tests.tiny import tiny_encoder, tiny_tokenizer
 
@@ -170,6 +170,14 @@ def test_a_row_that_offers_no_choice_is_told(
     content["datasets"] = {"stories": {**files, **STORIES}}
     with pytest.raises(DataError, match=message):
         check(Recipe(**content))
+
+
+def test_names_of_choices_are_made_numbers_by_map(tmp_path: Path) -> None:
+    rows = [{"text": "a", "choices": ["one", "two"], "label": name} for name in ("A", "B")]
+    stories = {**json_dataset(tmp_path, "stories", train=rows, validation=rows), **STORIES}
+    recipe = make_recipe({"stories": stories}, {"ending": {**ENDING, "map": {"A": 0, "B": 1}}})
+    encoded = make_data(recipe).train["stories"].take(np.arange(2))
+    assert encoded.column("labels:ending").to_pylist() == [[1, 0], [0, 1]]
 
 
 def test_a_task_of_choices_needs_them(tmp_path: Path) -> None:
