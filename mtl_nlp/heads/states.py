@@ -14,11 +14,14 @@ class EncoderStates:
         attention_mask: 1 = token, 0 = padding, (rows, seq_len).
         words: Word each sub-word belongs to, -1 for none, (rows, seq_len); None where the caller
             has no words.
+        embeddings: The encoder's input embeddings, (vocabulary, features), for heads that score
+            every sub-word of the vocabulary; None where the caller has none.
     """
 
     hidden_states: Tensor
     attention_mask: Tensor
     words: Tensor | None = None
+    embeddings: Tensor | None = None
 
     def select(self, rows: Tensor) -> "EncoderStates":
         """Only these rows, in this order; themselves where that is all of them.
@@ -32,4 +35,5 @@ class EncoderStates:
             self.hidden_states[rows],
             self.attention_mask[rows],
             None if self.words is None else self.words[rows],
+            self.embeddings,
         )

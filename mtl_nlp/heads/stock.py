@@ -54,7 +54,7 @@ class StockHead(nn.Module):
     Args:
         auto_class: Name of a transformers auto class, ``AutoModelForSequenceClassification`` ….
         encoder_config: Configuration of the shared encoder; it is copied.
-        label_names: Label of each logit.
+        label_names: Label of each logit; none where the logits stand for something else.
         problem_type: What its configuration says of the logits; None: they are one choice.
     Shape: returns the stock logits, (rows, num_labels) or (rows, seq_len, num_labels); the two
         outputs of a question answering class side by side, (rows, seq_len, 2).
@@ -75,8 +75,9 @@ class StockHead(nn.Module):
         super().__init__()
         self.auto_class = auto_class
         config = copy.deepcopy(encoder_config)
-        config.id2label = dict(enumerate(label_names))
-        config.label2id = {label: i for i, label in enumerate(label_names)}
+        if label_names:
+            config.id2label = dict(enumerate(label_names))
+            config.label2id = {label: i for i, label in enumerate(label_names)}
         config.problem_type = problem_type
         if stock_class(auto_class, config) is None:
             raise ValueError(f"transformers has no {auto_class} for {config.model_type} encoders")
@@ -87,6 +88,7 @@ class StockHead(nn.Module):
             raise ValueError(f"{type(stock).__name__} keeps its encoder in no single place")
         self.prefix: str = stock.base_model_prefix
         self._base_keys = frozenset(getattr(stock, self.prefix).state_dict())
+        self.ties: dict[str, str] = self.untie(stock)
         setattr(stock, self.prefix, PassThrough(getattr(stock, self.prefix)))
         if device.type != "meta":
             stock.to_empty(device=device)
@@ -102,6 +104,29 @@ class StockHead(nn.Module):
     def logits_of(self, stock: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
         """What a whole stock model of this class computes of a batch, in the head's own shape."""
         return stock_logits(stock(**batch))
+
+    def untie(self, stock: PreTrainedModel) -> dict[str, str]:
+        """Take out weights that the whole stock model, still on the meta device, has elsewhere too.
+
+        Returns:
+            Where it has them: the name of each that was taken out, and of the one that it is.
+        """
+        del stock
+        return {}
+
+    def logits_of_stock(self, encoder: PreTrainedModel, batch: dict[str, Tensor]) -> Tensor:
+        """What the stock model with that encoder gives."""
+        through = self.stock.get_submodule(self.prefix)
+        setattr(self.stock, self.prefix, encoder)
+        try:
+            return self.logits_of(self.stock, batch)
+        finally:
+            setattr(self.stock, self.prefix, through)
+
+    def fits(self, states: EncoderStates, lifted: Tensor, whole: Tensor) -> bool:
+        """Whether what it computes from states without words is what the stock model computes."""
+        del states
+        return lifted.shape == whole.shape and torch.equal(lifted, whole)
 
     def adopt_pooler(self, encoder: nn.Module) -> None:
         """Start the head's pooler, where there is one, from the encoder's."""
@@ -128,6 +153,7 @@ class StockHead(nn.Module):
         )
         state = {f"{self.prefix}.{key}": value for key, value in encoder.state_dict().items()}
         state.update(self.stock.state_dict())  # its pooler is the head's own
+        state.update({name: state[source] for name, source in self.ties.items()})
         model.load_state_dict({key: state[key] for key in model.state_dict()})
         nn.Module.to(model, encoder.device)
         model.eval()
@@ -179,6 +205,15 @@ def probe(encoder: PreTrainedModel) -> dict[str, Tensor]:
     return {name: value.to(encoder.device) for name, value in batch.items()}
 
 
+def probed(encoder: PreTrainedModel, batch: dict[str, Tensor]) -> EncoderStates:
+    """What heads are given of such a batch, without words."""
+    embeddings = encoder.get_input_embeddings().weight
+    assert isinstance(embeddings, Tensor)
+    return EncoderStates(
+        encoder(**batch).last_hidden_state, batch["attention_mask"], embeddings=embeddings
+    )
+
+
 @torch.no_grad()
 def lifting_problem(head: StockHead, encoder: PreTrainedModel) -> str | None:
     """Why a lifted head does not compute what its stock model does, or None.
@@ -186,7 +221,7 @@ def lifting_problem(head: StockHead, encoder: PreTrainedModel) -> str | None:
     They are compared bit for bit on one small batch; the head's pooler must still be the
     encoder's own.
     """
-    stock, through = head.stock, head.stock.get_submodule(head.prefix)
+    stock = head.stock
     if strange := head.weights_beyond(encoder):
         shown = ", ".join(strange[:2]) + " …" * (len(strange) > 2)
         return f"{type(stock).__name__} keeps other weights beside its head: {shown}"
@@ -194,14 +229,13 @@ def lifting_problem(head: StockHead, encoder: PreTrainedModel) -> str | None:
     batch = probe(encoder)
     try:
         encoder.eval(), head.eval()
-        lifted = head(EncoderStates(encoder(**batch).last_hidden_state, batch["attention_mask"]))
-        setattr(stock, head.prefix, encoder)
-        whole = head.logits_of(stock, batch)
+        states = probed(encoder, batch)
+        lifted = head(states)
+        fits = head.fits(states, lifted, head.logits_of_stock(encoder, batch))
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
         return f"{type(stock).__name__} does not run on hidden states ({error})"
     finally:
-        setattr(stock, head.prefix, through)
         encoder.train(modes[0]), head.train(modes[1])
-    if lifted.shape != whole.shape or not torch.equal(lifted, whole):
+    if not fits:
         return f"{type(stock).__name__} computes other logits than its head alone"
     return None

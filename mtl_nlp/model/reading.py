@@ -79,4 +79,5 @@ class Texts:
         words = None
         if states.words is not None:
             words = torch.where(real, states.words.flatten()[places], -1)
-        return EncoderStates(hidden, real.to(states.attention_mask.dtype), words)
+        mask = real.to(states.attention_mask.dtype)
+        return EncoderStates(hidden, mask, words, states.embeddings)

@@ -7,8 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
 from mtl_nlp.errors import ModelError
-from mtl_nlp.heads.states import EncoderStates
-from mtl_nlp.heads.stock import StockHead, lay_anew, lifting_problem, probe, stock_class
+from mtl_nlp.heads.stock import StockHead, lay_anew, lifting_problem, probe, probed, stock_class
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.sources import Source, explained, forget_folder, load_weights, refuse_gaps
 from mtl_nlp.tasks import TASK_TYPES
@@ -114,7 +113,6 @@ def _split(stock: PreTrainedModel, task: Task) -> tuple[PreTrainedModel, StockHe
     if problem := lifting_problem(head, encoder):
         raise ValueError(problem)
     batch = probe(encoder)
-    states = EncoderStates(encoder(**batch).last_hidden_state, batch["attention_mask"])
-    if not torch.equal(head(states), head.logits_of(stock, batch)):
+    if not torch.equal(head(probed(encoder, batch)), head.logits_of(stock, batch)):
         raise ValueError(f"{type(stock).__name__} computes other logits than its head alone")
     return encoder, head
