@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.heads.by_task import HeadsByTask
+from mtl_nlp.heads.masked_language import MaskedLanguageHead
 from mtl_nlp.heads.reading import ReadingHead
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.stock import StockHead, lifting_problem
@@ -22,6 +23,7 @@ from mtl_nlp.model.hub_model import HubModel
 from mtl_nlp.model.limits import check_length, padding_problem
 from mtl_nlp.model.output import MultiTaskOutput
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
+from mtl_nlp.model.pretraining import adopt_pretrained
 from mtl_nlp.model.reading import Texts
 from mtl_nlp.model.sources import Source
 from mtl_nlp.model.takeover import take_apart
@@ -63,6 +65,7 @@ class MultiTaskModel(HubModel):
         check_all_after(self.tasks)
         self.heads = HeadsByTask({name: self._build(task) for name, task in self.tasks.items()})
         self._packed: PackedEncoder | None = None
+        self._pretrained: Source | None = None  # the checkpoint of a bare encoder
         self.post_init()  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -101,9 +104,10 @@ class MultiTaskModel(HubModel):
         if problem := padding_problem(shared):
             raise ModelError(f"encoder {source}: {problem}")
         model = cls(config, encoder=shared)
-        model.source = replace(source, token=None)
+        model._pretrained = source
         for name, settings in tasks.items():
             model.add_task(name, settings)
+        model.source = model._pretrained = replace(source, token=None)
         return model
 
     @classmethod
@@ -184,7 +188,10 @@ class MultiTaskModel(HubModel):
             hidden = self.encoder(
                 input_ids=input_ids, attention_mask=attention_mask, **segments
             ).last_hidden_state
-        texts = Texts(EncoderStates(hidden, attention_mask, words), sources, joined)
+        embeddings = self.encoder.get_input_embeddings().weight
+        assert isinstance(embeddings, Tensor)
+        states = EncoderStates(hidden, attention_mask, words, embeddings)
+        texts = Texts(states, sources, joined)
         logits, sums = {}, {}
         for name in names:
             task, target = self.tasks[name], targets.get(name)
@@ -279,6 +286,8 @@ class MultiTaskModel(HubModel):
         assert isinstance(head, StockHead)
         head.to(self.encoder.device, self.encoder.dtype)
         head.adopt_pooler(self.encoder)
+        if isinstance(head, MaskedLanguageHead) and self._pretrained is not None:
+            adopt_pretrained(head, self._pretrained, self.config.encoder_config)
         if problem := lifting_problem(head, self.encoder):
             raise ModelError(f"task {task.name!r}: {problem}")
         return head
