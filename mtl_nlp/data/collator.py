@@ -7,12 +7,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from mtl_nlp.data.drawing import asked_for, drawn, without_originals
 from mtl_nlp.data.encoder_rows import EncoderRows
 from mtl_nlp.data.prepare import LABELS, prefix_of
 from mtl_nlp.model.batch import Batch, Targets
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Task
-from mtl_nlp.tasks.views import View
+from mtl_nlp.tasks.views import DrawnView, View
+from mtl_nlp.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -22,27 +24,40 @@ class Collator:
     Attributes:
         tasks: By name.
         pad_token_id: What stands in the place of missing sub-words.
+        vocabulary: What the sub-words are; None where no view of a task is drawn.
     """
 
     tasks: Mapping[str, Task]
     pad_token_id: int
+    vocabulary: Vocabulary | None = None
 
-    def batch(self, tables: Sequence[pa.Table]) -> Batch:
-        """The rows of encoded tables with their targets, view after view, table after table."""
+    def batch(self, tables: Sequence[pa.Table], key: int = 0) -> Batch:
+        """The rows of encoded tables with their targets, view after view, table after table.
+
+        Args:
+            tables: Rows as they are kept, of one split each.
+            key: What the drawn views are a function of, beside the rows; another one each step.
+        """
         blocks: dict[tuple[View, int], EncoderRows] = {}
+        asked: dict[tuple[View, int], Ragged] = {}
         for view in dict.fromkeys(task.view for task in self.tasks.values()):
             names = {LABELS + name for name, task in self.tasks.items() if task.view == view}
             for number, table in enumerate(tables):
                 if not names.isdisjoint(table.column_names):
-                    blocks[view, number] = EncoderRows.from_arrow(table, prefix_of(view))
+                    block = EncoderRows.from_arrow(table, prefix_of(view))
+                    if isinstance(view, DrawnView):
+                        assert self.vocabulary is not None
+                        block = drawn(block, view, key, self.vocabulary)
+                        asked[view, number] = asked_for(block)
+                    blocks[view, number] = without_originals(block)
         rows = EncoderRows.concatenate(list(blocks.values()))
         batch = self._batch(rows)
         first, texts = 0, {}
-        for key, block in blocks.items():
-            texts[key] = _texts(block, first)
+        for place, block in blocks.items():
+            texts[place] = _texts(block, first)
             first += len(block.windows.values)
         width = batch.input_ids.shape[1] if batch.joined is None else batch.joined.shape[1]
-        return replace(batch, targets=self._targets(tables, texts, width))
+        return replace(batch, targets=self._targets(tables, texts, asked, width))
 
     def rows(self, rows: EncoderRows, tasks: Mapping[str, np.ndarray]) -> Batch:
         """Dataset rows in one view, without labels; by task, which of them it speaks of, (n,)."""
@@ -68,7 +83,11 @@ class Collator:
         )
 
     def _targets(
-        self, tables: Sequence[pa.Table], texts: Mapping[tuple[View, int], Ragged], width: int
+        self,
+        tables: Sequence[pa.Table],
+        texts: Mapping[tuple[View, int], Ragged],
+        asked: Mapping[tuple[View, int], Ragged],
+        width: int,
     ) -> dict[str, Targets]:
         targets = {}
         for name, task in self.tasks.items():
@@ -79,7 +98,10 @@ class Collator:
                     known = np.flatnonzero(column.is_valid())
                     if len(known):
                         rows.append(texts[task.view, number].take(known))
-                        labels.append(_values(column.drop_null()))
+                        given = asked.get((task.view, number))
+                        labels.append(
+                            _values(column.drop_null()) if given is None else given.take(known)
+                        )
             if labels:
                 targets[name] = Targets(
                     _numbers(Ragged.concatenate(rows), task.view),

@@ -12,11 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from mtl_nlp.ragged import Ragged
+from mtl_nlp.tasks.views import NOT_ASKED
 
 NO_WORD = -1
 """Stands for the word of a special token or of white space."""
 ELSEWHERE = -2
 """Stands for a word that another window of the text has with more context."""
+ORIGINALS = "originals"
+"""Column of the sub-words as they stood there before some were replaced."""
 SIZES, _WINDOWS = "sizes", "windows"
 """Arrow columns beside those of the sub-words."""
 
@@ -27,7 +30,7 @@ class EncoderRows:
 
     Attributes:
         columns: ``input_ids``, ``words`` and, where the encoder has them, ``token_type_ids`` of
-            each encoder row.
+            each encoder row; where some sub-words were replaced, the ``originals`` of all.
         windows: Of each dataset row, the number of encoder rows of each of its texts.
     """
 
@@ -118,7 +121,8 @@ class EncoderRows:
         first = np.ones(len(sources), dtype=bool)
         first[1:] = sources[1:] != sources[:-1]
         row = np.repeat(np.arange(len(sources)), words.lengths)
-        kept = np.flatnonzero((words.values >= 0) | (first[row] & (words.values == NO_WORD)))
+        own = (words.values >= 0) | (words.values == NOT_ASKED)
+        kept = np.flatnonzero(own | (first[row] & (words.values == NO_WORD)))
         text, word = sources[row[kept]], words.values[kept].astype(np.int64)
         place = text * (word.max(initial=0) + 2) + word + 1
         place = np.where(word >= 0, place, np.maximum.accumulate(place))  # behind the word before
@@ -127,11 +131,15 @@ class EncoderRows:
 
     def token_words(self) -> Ragged:
         """The word of each sub-word of each dataset row, (n, …); all its texts end to end."""
-        words = self.columns["words"].values
+        return self.lined_up("words")
+
+    def lined_up(self, column: str) -> Ragged:
+        """A column's number of each sub-word of each dataset row, (n, …), texts end to end."""
+        values = self.columns[column].values
         if not self.windowed:
-            return Ragged(words, _sums(self.lengths, self.counts))
+            return Ragged(values, _sums(self.lengths, self.counts))
         places, numbers = self.joined()
-        return Ragged(words[places], _sums(numbers, self.windows.lengths))
+        return Ragged(values[places], _sums(numbers, self.windows.lengths))
 
 
 def _sums(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

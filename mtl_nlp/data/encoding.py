@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from mtl_nlp.data.encoder_rows import EncoderRows
+from mtl_nlp.data.encoder_rows import ORIGINALS, EncoderRows
 from mtl_nlp.data.windows import own_words
 from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.ragged import Ragged
@@ -63,10 +63,13 @@ class EncodedRows:
 
     def encodings(self) -> list[Encoding]:
         """Each row with the words of its sub-words."""
-        lists = self.encoder_rows.token_words().lists()
+        words = self.encoder_rows.token_words().lists()
+        if ORIGINALS not in self.encoder_rows.columns:
+            return [Encoding(*one, self.vocabulary) for one in zip(self.rows, words, strict=True)]
+        originals = self.encoder_rows.lined_up(ORIGINALS).lists()
         return [
-            Encoding(row, words, self.vocabulary)
-            for row, words in zip(self.rows, lists, strict=True)
+            Encoding(row, numbers, self.vocabulary, ids)
+            for row, numbers, ids in zip(self.rows, words, originals, strict=True)
         ]
 
     def take(self, rows: np.ndarray) -> "EncodedRows":

@@ -49,13 +49,13 @@ class _Rows:
         ]
         rows = read_rows(self.encoder, self.spec, records, self.place, indices)
         columns: dict[str, pa.Array] = {}
-        for view in dict.fromkeys(task.view for task in self.tasks):
+        for view in dict.fromkeys(task.view.stored for task in self.tasks):
             encoded = self.encoder.encode(rows, view)
             columns |= encoded.encoder_rows.to_arrow(prefix_of(view))
             columns[prefix_of(view) + _TRUNCATED] = pa.array(encoded.truncated)
             encodings = encoded.encodings()
             for task, binding in zip(self.tasks, self.bindings, strict=True):
-                if task.view == view:
+                if task.view.stored == view:
                     labels = self._labels(task, binding, records, encodings, indices)
                     columns[LABELS + task.name] = pa.array(labels)
         return pa.table(columns)
@@ -154,7 +154,7 @@ def _longest(sizes: Ragged) -> np.ndarray:
 
 def prefix_of(view: View) -> str:
     """What the names of the columns begin with that hold the encoder rows of a view."""
-    return f"{view!r}:"
+    return f"{view.stored!r}:"
 
 
 def prepare_split(

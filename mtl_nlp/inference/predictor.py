@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from mtl_nlp.data.collator import Collator
+from mtl_nlp.data.drawing import shown
 from mtl_nlp.data.encoding import EncodedRows, RowEncoder
 from mtl_nlp.errors import DataError, UserError
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.base import Decoded, Task
 from mtl_nlp.tasks.views import View
+from mtl_nlp.vocabulary import Vocabulary
 from mtl_nlp.words import Row
 
 INPUTS = ("text", "text_pair", "choices", "tokens")
@@ -85,14 +87,15 @@ class Predictor:
         more = list(dict.fromkeys(column for task in ours.values() for column in task.may_take))
         rows = [self._row(record, place, more) for record, place in placed]
         wanted: dict[str, list[int]] = {name: [] for name in ours}
+        vocabulary = Vocabulary(self.encoder.tokenizer)
         for number, (row, (_, place)) in enumerate(zip(rows, placed, strict=True)):
-            for name in wanted_tasks(ours, row, tasks, place):
+            for name in wanted_tasks(ours, row, tasks, place, vocabulary):
                 wanted[name].append(number)
         results: list[dict[str, Any]] = [{} for _ in records]
         for view in dict.fromkeys(ours[name].view for name, numbers in wanted.items() if numbers):
             of_view = {name: numbers for name, numbers in wanted.items() if ours[name].view == view}
             here = sorted({number for numbers in of_view.values() for number in numbers})
-            encoded = self.encoder.encode([rows[i] for i in here], view)
+            encoded = shown(self.encoder.encode([rows[i] for i in here], view), view)
             places_here = {n: np.searchsorted(here, numbers) for n, numbers in of_view.items()}
             for name, decoded in self.decode({view: encoded}, places_here).items():
                 for i, one in zip(wanted[name], decoded, strict=True):
@@ -169,20 +172,33 @@ def check_task_names(tasks: Mapping[str, Task], names: Sequence[str] | None) -> 
 
 
 def wanted_tasks(
-    tasks: Mapping[str, Task], row: Row, names: Sequence[str] | None, place: str
+    tasks: Mapping[str, Task],
+    row: Row,
+    names: Sequence[str] | None,
+    place: str,
+    vocabulary: Vocabulary,
 ) -> list[str]:
-    """The tasks that a row is accepted by.
+    """The tasks that can be predicted for a row.
 
     Raises:
-        DataError: If one of the named tasks does not accept it.
+        DataError: If one of the named tasks cannot.
     """
+    missing = {
+        name: _missing(task, row, vocabulary)
+        for name, task in tasks.items()
+        if names is None or name in names
+    }
     if names is None:
-        return [name for name, task in tasks.items() if task.accepts(row)]
+        return [name for name, what in missing.items() if not what]
     for name in names:
-        if not tasks[name].accepts(row):
-            found = ["text", *["text_pair"] * bool(row.pair), *["choices"] * bool(row.choices)]
-            raise DataError(
-                f"{place}: task {name!r} needs {' and '.join(tasks[name].inputs)}, found"
-                f" {' and '.join(found)}"
-            )
+        if missing[name]:
+            raise DataError(f"{place}: task {name!r} needs {missing[name]}")
     return list(names)
+
+
+def _missing(task: Task, row: Row, vocabulary: Vocabulary) -> str:
+    """What a row must be for a task, and is not; empty if it is."""
+    if not task.accepts(row):
+        found = ["text", *["text_pair"] * bool(row.pair), *["choices"] * bool(row.choices)]
+        return f"{' and '.join(task.inputs)}, found {' and '.join(found)}"
+    return task.view.lacks(row, vocabulary)

@@ -49,11 +49,13 @@ class Encoding:
         token_words: Word each sub-word belongs to, negative for none, (seq_len,); of a text read in
             several windows, as `EncoderRows.joined` lines them up.
         vocabulary: The encoder's sub-words; None where the caller has none.
+        input_ids: The sub-words of a drawn view as they stood there before, (seq_len,).
     """
 
     row: Row
     token_words: np.ndarray
     vocabulary: Vocabulary | None = None
+    input_ids: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Task(ABC):
     a head is given one sequence; of others the logits of all windows are averaged."""
     whole_step: ClassVar[bool] = False
     """Whether its loss compares the rows of a step with each other, so that no step may be cut."""
+    judged: ClassVar[bool] = True
+    """Whether its primary metric, more of which is better, counts in the mean over the tasks."""
     learns_from_words: ClassVar[bool] = False
     """Whether ``learn`` is given the `Words` of each row too, under ``words``."""
     fewest_labels: ClassVar[int] = 0
