@@ -62,7 +62,8 @@ def check(recipe: Recipe) -> dict[str, Any]:
     )
     further = load_further_metrics(recipe)
     prepared = prepare(recipe)
-    check_evaluated(recipe.evaluation.select, labelled_tasks(prepared.labelled("validation")))
+    labelled = labelled_tasks(prepared.labelled("validation"))
+    check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
     parameters = _count_parameters(_model(prepared, None))
     report = prepared.examine().as_dict()
     for name, share in prepared.mixture().shares.items():
@@ -108,7 +109,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     # All rows are read before training, so that a bad one is found now.
     judged = {split: prepared.labelled(split) for split in ("validation", "test")}
-    check_evaluated(recipe.evaluation.select, labelled_tasks(judged["validation"]))
+    labelled = labelled_tasks(judged["validation"])
+    check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
     loop = _training_loop(
         prepared, judged["validation"], further, start, accelerator, folder.path, progress
     )

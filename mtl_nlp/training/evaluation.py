@@ -9,6 +9,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 
 from mtl_nlp.data.binding import Binding
+from mtl_nlp.data.drawing import drawn_for_evaluation
 from mtl_nlp.data.encoding import EncodedRows, RowEncoder
 from mtl_nlp.data.prepare import read_label, read_rows
 from mtl_nlp.inference.predictor import Predictor
@@ -82,7 +83,9 @@ def labelled_rows(
         for binding in bindings
     }
     views = dict.fromkeys(tasks[binding.task].view for binding in bindings)
-    return LabelledRows({view: encoder.encode(rows, view) for view in views}, references)
+    stored = {view: encoder.encode(rows, view) for view in {view.stored: view for view in views}}
+    encoded = {view: drawn_for_evaluation(stored[view.stored], view) for view in views}
+    return LabelledRows(encoded, references)
 
 
 def labelled_tasks(datasets: Sequence[LabelledRows]) -> set[str]:
@@ -98,7 +101,7 @@ def evaluate_rows(
     world_size: int = 1,
     further: FurtherMetrics = NO_FURTHER_METRICS,
 ) -> dict[str, Any]:
-    """Metrics of each task over its labelled rows, and the mean of the primary ones.
+    """Metrics of each task over its labelled rows, and the mean of the primary ones that count.
 
     With several processes each predicts its share of the rows, and all get the scores.
 
@@ -127,7 +130,7 @@ def evaluate_rows(
             scores[name] = task.metrics(predicted, right)
             for metric, value in further.scores(task, predicted, right).items():
                 scores[name].setdefault(metric, value)
-    primary = {name: tasks[name].primary for name in scores}
+    primary = {name: tasks[name].primary for name in scores if tasks[name].judged}
     return {**scores, "mean": mean_score(scores, primary)}
 
 

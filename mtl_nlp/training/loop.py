@@ -26,6 +26,7 @@ from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks.after import read_by
+from mtl_nlp.tasks.masking import draw_key
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
 from mtl_nlp.training.folder import CHECKPOINTS
@@ -38,6 +39,7 @@ from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection, selection_score
 from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
 from mtl_nlp.training.tuning import tune_tasks
+from mtl_nlp.vocabulary import Vocabulary
 
 _FORWARD_COST = {"cpu": 48}
 """Tokens that are computed in the time of one more forward and backward of small pieces."""
@@ -136,7 +138,7 @@ class TrainingLoop:
         optimizer = build_optimizer(model, self.spec)
         self.schedule = build_schedule(optimizer, self.spec, self.steps)
         self.objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
-        self.collator = Collator(model.tasks, int(tokenizer.pad_token_id))
+        self.collator = Collator(model.tasks, int(tokenizer.pad_token_id), Vocabulary(tokenizer))
         state = load_state(resume.path) if resume else None
         if resume:
             load_optimizer(resume.path, optimizer, self.schedule, accelerator.scaler)
@@ -222,8 +224,11 @@ class TrainingLoop:
             rank=self.rank,
             world_size=self.world_size,
         )
+        key = draw_key(self.recipe.seed, plan.step)
         return [
-            self.collator.batch([self.data.train[name].take(rows) for name, rows in piece.items()])
+            self.collator.batch(
+                [self.data.train[name].take(rows) for name, rows in piece.items()], key
+            )
             for piece in pieces
         ]
 
@@ -351,7 +356,8 @@ class TrainingLoop:
         scores = broadcast_object_list([scores])[0]
         primary = {name: self.model.tasks[name].primary for name in scores if name != "mean"}
         tasks = {name: scores[name] for name in primary}
-        score = selection_score(self.recipe.evaluation.select, tasks, primary)
+        judged = {name: one for name, one in primary.items() if self.model.tasks[name].judged}
+        score = selection_score(self.recipe.evaluation.select, tasks, judged)
         self.selection = self.selection.after(score, self.done)
         best = self.selection.step == self.done
         self.progress.evaluation(

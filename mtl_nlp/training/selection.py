@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from mtl_nlp.errors import RecipeError
+from mtl_nlp.tables import LOWER_IS_BETTER
 from mtl_nlp.tasks.base import Task
 
 Select = str | Mapping[str, float]
@@ -48,7 +49,7 @@ def selection_score(
     Args:
         select: The recipe's ``evaluation.select``.
         scores: Metrics of each task on validation.
-        primary: Name of each task's primary metric.
+        primary: Name of the primary metric of each task that counts in mean and worst.
     """
     if isinstance(select, Mapping):
         total = sum(select.values())
@@ -56,22 +57,25 @@ def selection_score(
     if select == "mean":
         return mean_score(scores, primary)
     if select == "worst":
-        return min(float(metrics[primary[name]]) for name, metrics in scores.items())
+        return min(float(scores[name][metric]) for name, metric in primary.items())
     task, _, metric = select.partition(".")
-    return float(scores[task][metric])
+    score = float(scores[task][metric])
+    return -score if metric in LOWER_IS_BETTER else score
 
 
-def check_evaluated(select: Select, evaluated: Collection[str]) -> None:
+def check_evaluated(select: Select, evaluated: Collection[str], tasks: Mapping[str, Task]) -> None:
     """Refuse to select by tasks that have no labelled row in validation.
 
     Args:
         select: The recipe's ``evaluation.select``.
         evaluated: The tasks that have some.
+        tasks: By name.
 
     Raises:
         RecipeError: Naming the task.
     """
-    if not evaluated:
+    counted = [name for name in evaluated if tasks[name].judged]
+    if not evaluated or (select in ("mean", "worst") and not counted):
         raise RecipeError("datasets: no task has a labelled row in validation to select by")
     named = list(select) if isinstance(select, Mapping) else [select.partition(".")[0]]
     for task in named:
@@ -82,7 +86,7 @@ def check_evaluated(select: Select, evaluated: Collection[str]) -> None:
 
 
 def check_selection(select: Select, tasks: Mapping[str, Task]) -> None:
-    """Refuse a metric that its task does not have.
+    """Refuse a metric that its task does not have, and means over scores that are none.
 
     Args:
         select: The recipe's ``evaluation.select``.
@@ -91,6 +95,18 @@ def check_selection(select: Select, tasks: Mapping[str, Task]) -> None:
     Raises:
         RecipeError: Naming the metrics that there are.
     """
+    apart = [name for name, task in tasks.items() if not task.judged]
+    if select in ("mean", "worst") and len(apart) == len(tasks):
+        raise RecipeError(
+            f"evaluation.select: no task of this recipe has a score that counts in {select}; name"
+            f" one to go by, {apart[0]}.{tasks[apart[0]].primary}"
+        )
+    if isinstance(select, Mapping) and (named := [name for name in select if name in apart]):
+        raise RecipeError(
+            f"evaluation.select: {tasks[named[0]].primary} of task {named[0]!r} is no score to be"
+            f" weighed with others; leave it out, or go by it alone:"
+            f" {named[0]}.{tasks[named[0]].primary}"
+        )
     if isinstance(select, str) and "." in select:
         task, _, metric = select.partition(".")
         if metric not in tasks[task].metric_names or metric == "per_type":

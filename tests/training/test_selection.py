@@ -62,7 +62,7 @@ def test_a_score_that_is_no_number_is_beaten_by_any() -> None:
 @pytest.mark.parametrize("select", ["mean", "worst", "ner.f1", "ner.recall", {"mood": 1.0}])
 def test_what_the_tasks_have_may_select(select: str | dict[str, float]) -> None:
     check_selection(select, TASKS)
-    check_evaluated(select, {"mood", "ner"})
+    check_evaluated(select, {"mood", "ner"}, TASKS)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "per_type", "F1"])
@@ -75,10 +75,37 @@ def test_a_metric_that_its_task_has_not_is_refused(metric: str) -> None:
 @pytest.mark.parametrize("select", ["ner.f1", {"mood": 1.0, "ner": 1.0}])
 def test_a_task_without_labelled_rows_cannot_select(select: str | dict[str, float]) -> None:
     with pytest.raises(RecipeError, match="task 'ner' has no labelled row in validation"):
-        check_evaluated(select, {"mood"})
-    check_evaluated("mean", {"mood"})
+        check_evaluated(select, {"mood"}, TASKS)
+    check_evaluated("mean", {"mood"}, TASKS)
 
 
 def test_something_must_be_labelled_in_validation() -> None:
     with pytest.raises(RecipeError, match="no task has a labelled row in validation"):
-        check_evaluated("mean", set())
+        check_evaluated("mean", set(), TASKS)
+
+
+MLM = build_task("mlm", "masked_language_modeling", {}, where="mlm")
+
+
+def test_where_lower_is_better_the_lowest_is_selected() -> None:
+    few, many = ({"mlm": {"perplexity": value}, **SCORES} for value in (8.0, 30.0))
+    check_selection("mlm.perplexity", {**TASKS, "mlm": MLM})
+    assert selection_score("mlm.perplexity", few, PRIMARY) > selection_score(
+        "mlm.perplexity", many, PRIMARY
+    )
+
+
+@pytest.mark.parametrize("select", ["mean", "worst"])
+def test_what_is_no_fraction_stays_out(select: str) -> None:
+    tasks, scores = {**TASKS, "mlm": MLM}, {**SCORES, "mlm": {"perplexity": 30.0}}
+    check_selection(select, tasks)
+    assert selection_score(select, scores, PRIMARY) == selection_score(select, SCORES, PRIMARY)
+    with pytest.raises(RecipeError, match=rf"no task .* counts in {select}; .* mlm\.perplexity"):
+        check_selection(select, {"mlm": MLM})
+    with pytest.raises(RecipeError, match="no task has a labelled row in validation to select by"):
+        check_evaluated(select, {"mlm"}, tasks)
+
+
+def test_what_is_no_fraction_is_not_weighed_with_others() -> None:
+    with pytest.raises(RecipeError, match=r"'mlm' is no score to be weighed .*: mlm\.perplexity"):
+        check_selection({"mood": 1.0, "mlm": 0.1}, {**TASKS, "mlm": MLM})
