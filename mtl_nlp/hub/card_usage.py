@@ -6,6 +6,8 @@ from typing import Any
 
 from mtl_nlp.hub.markdown import block, code
 from mtl_nlp.hub.run_folder import RunFolder, known
+from mtl_nlp.tasks.base import Task
+from mtl_nlp.tasks.views import DrawnView
 
 _SAMPLES: dict[str, Any] = {
     "text": "A text of your own.",
@@ -22,6 +24,9 @@ def usage(source: RunFolder, address: str) -> str:
         argument = example if len(example) > 1 else example["text"]
         lines.append(f"predictions = pipe({_literal(argument)})")
         lines += [f"print(predictions[{_literal(name)}])" for name in names]
+    if fillers := [name for name, task in _tasks(source).items() if _fills(task)]:
+        lines.append("mask = pipe.predictor.encoder.tokenizer.mask_token")
+        lines += [f'print(pipe(f"A text of {{mask}} own.")[{_literal(name)}])' for name in fillers]
     return block("python", lines)
 
 
@@ -55,13 +60,23 @@ def export(source: RunFolder, address: str) -> str:
 
 def _by_input(source: RunFolder) -> dict[tuple[str, ...], list[str]]:
     """The tasks by the columns that a call must give for them to answer."""
-    found = known(lambda: source.tasks) or {}
     groups: dict[tuple[str, ...], list[str]] = {}
-    for name, task in found.items():
+    for name, task in _tasks(source).items():
+        if _fills(task):
+            continue
         # A task that was trained on lists of words reads plain text as well.
         extra = [one for one in task.inputs if one in _SAMPLES and one != "text"]
         groups.setdefault(("text", *extra), []).append(name)
     return groups or {("text",): []}
+
+
+def _tasks(source: RunFolder) -> dict[str, Task]:
+    return known(lambda: source.tasks) or {}
+
+
+def _fills(task: Task) -> bool:
+    """Whether it answers only where a text leaves something out."""
+    return isinstance(task.view, DrawnView)
 
 
 def _literal(value: Any) -> str:

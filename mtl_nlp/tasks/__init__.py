@@ -11,6 +11,7 @@ from mtl_nlp.errors import RecipeError
 from mtl_nlp.tasks.base import Task, options_of
 from mtl_nlp.tasks.dependency_parsing import DependencyParsing
 from mtl_nlp.tasks.lemmatization import Lemmatization
+from mtl_nlp.tasks.masked_language_modeling import MaskedLanguageModeling
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
 from mtl_nlp.tasks.multiple_choice import MultipleChoice
@@ -37,6 +38,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "question_answering": QuestionAnswering,
     "multiple_choice": MultipleChoice,
     "sentence_similarity": SentenceSimilarity,
+    "masked_language_modeling": MaskedLanguageModeling,
 }
 
 

@@ -39,11 +39,14 @@ TASKS: dict[str, dict[str, Any]] = {
         "criterion": "mse",
         "dataset": "pairs",
     },
+    "hidden": {"type": "masked_language_modeling"},
 }
 TEXTS: list[dict[str, Any]] = [
     {"tokens": ["good", "film"]},
     {"tokens": ["music"]},
     {"tokens": ["bad", "company", "city", "very", "old", "new", "day"]},
+    {"tokens": ["good", "[MASK]"]},
+    {"text": "a [MASK] city , very [MASK] ."},
     {"text": "which city ?", "text_pair": "the old city of the new company"},
     {"text": "who ?", "text_pair": "they"},
     {"text": "good film", "choices": ["the music", "a very old city of the new company", "it"]},

@@ -20,6 +20,7 @@ TASKS = {
     "z_topic": {"type": "text_classification", "labels": ["b", "a", "c"], "weight": 0.5},
     "ner": {"type": "token_classification", "labels": ["x", "y"], "scheme": "bioes"},
     "pos": {"type": "token_classification", "labels": ["N", "V"], "scheme": "none"},
+    "hidden": {"type": "masked_language_modeling"},
     "own": {"type": "text_classification", "labels": ["d", "e"], "stock": False},
 }
 
