@@ -1,6 +1,6 @@
 """Test scores of each task type on real data: few training rows and passes, one seed.
 
-python benchmarks/task_types.py --data FOLDER treebank features entities emotions pairs relations answers
+python benchmarks/task_types.py --data FOLDER treebank entities emotions …
 
 The tasks of a group are trained together on one encoder, on at most 3,000 rows of each of its data
 sets in 3 passes where it does not say otherwise. Spans are the entities that the tags of WNUT17
@@ -99,6 +99,17 @@ GROUPS: dict[str, dict[str, Any]] = {
         },
         "training": {"epochs": 1, "micro_batch_size": 128, "learning_rate": 1e-4},
     },
+    "hidden": {
+        "data": {"sst2": "sst2", "wnut17": "wnut17"},
+        "input": {"sst2": {"text": "text"}, "wnut17": {"tokens": "tokens"}},
+        "rows": {"train": 750, "validation": 200, "test": 500},  # of each
+        "tasks": {
+            "sentiment": {"type": "text_classification", "dataset": "sst2", "label": "label"},
+            "ner": {"type": "token_classification", "dataset": "wnut17", "tags": "tags"},
+            "mlm": {"type": "masked_language_modeling", "weight": 0.3},
+        },
+        "untrained": True,
+    },
 }
 BESIDE = {"train": 1000, "validation": 200, "test": 500}  # sentences of SST-2
 SPAN_TAGS = ("NOUN", "PROPN", "PRON", "VERB")
@@ -120,10 +131,14 @@ def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]
     folders = group["data"] if isinstance(group["data"], dict) else {"data": group["data"]}
     most = {**ROWS, **group.get("rows", {})}
     datasets = {
-        name: {**write_rows(source, data, folder), "max_rows": most, **group["input"]}
+        name: {
+            **write_rows(source, data, folder),
+            "max_rows": most,
+            **group["input"].get(name, group["input"]),
+        }
         for name, source in folders.items()
     }
-    tasks = {name: {**one, "dataset": [*folders]} for name, one in group["tasks"].items()}
+    tasks = {name: {"dataset": [*folders], **one} for name, one in group["tasks"].items()}
     if beside := group.get("beside"):
         files = write_rows("sst2", data, folder)
         datasets["beside"] = {**files, "max_rows": BESIDE, "text": "text"}
@@ -145,6 +160,7 @@ def run_group(group: dict[str, Any], data: Path, folder: Path) -> dict[str, Any]
         | group.get("recipe", {})
         | recipe.training.model_dump(),
         "test": run.metrics["test"],
+        **({"test_untrained": untrained(recipe, folder)} if group.get("untrained") else {}),
         "training_seconds": round(sum(step["seconds"] for step in steps)),
         "torch_threads": torch.get_num_threads(),
         "machine": machine(),
@@ -161,6 +177,17 @@ def write_rows(source: str, data: Path, folder: Path) -> dict[str, Any]:
         (folder / f"{source}-{split}.jsonl").write_text(lines, encoding="utf-8")
     files = {split: str(folder / f"{source}-{split}.jsonl") for split in ROWS}
     return {"path": "json", "data_files": files}
+
+
+def untrained(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """What the model scores after one step of no length."""
+    words = [
+        f"output={folder / 'untrained'}",
+        "training.max_steps=1",
+        "training.learning_rate=1e-12",
+    ]
+    scores: dict[str, Any] = train(recipe.with_overrides(words)).metrics["test"]
+    return scores
 
 
 def with_more(row: dict[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,9 @@ def overrides(folder: Path, recipe: str) -> list[str]:
         pairs = texts(folder, "pairs", text_pair=["a film", "she left", "it was great", "new"])
         dataset = f"datasets.stsb={pairs}, text_pair: text_pair}}"
         return [*words, dataset, "tasks.likeness.label=number", sentences]
+    if recipe == "masked_language_modeling":
+        files = local_files(folder, {"text": "text", "label_text": "label"})
+        return [*words, f"datasets.sst2={{path: json, data_files: {files}, text: text}}"]
     columns = {"text": "text", "tokens": "tokens", "label_text": "label", "ner_tags": "tags"}
     files = local_files(folder, columns)
     return [
@@ -121,6 +124,7 @@ def test_yaml_recipe_trains(path: Path, tmp_path: Path) -> None:
 def test_every_yaml_recipe_is_tested() -> None:
     assert {path.stem for path in RECIPES} == {
         "intent_slots",
+        "masked_language_modeling",
         "question_answering",
         "multiple_choice",
         "sentence_similarity",
