@@ -78,7 +78,9 @@ def texts(folder: Path, name: str, **column: list[Any]) -> str:
 
 
 def overrides(folder: Path, recipe: str) -> list[str]:
-    words = [f"encoder={tiny_encoder(folder / 'encoder')}", f"output={folder / 'run'}"]
+    architecture = "t5" if recipe == "translation" else "bert"
+    encoder = tiny_encoder(folder / "encoder", architecture)
+    words = [f"encoder={encoder}", f"output={folder / 'run'}"]
     if recipe == "intent_slots":
         files = local_files(folder, {"tokens": "tokens", "tags": "tags", "intent": "label"})
         return [*words, f"datasets.snips.data_files={files}"]
@@ -104,6 +106,11 @@ def overrides(folder: Path, recipe: str) -> list[str]:
     if recipe == "masked_language_modeling":
         files = local_files(folder, {"text": "text", "label_text": "label"})
         return [*words, f"datasets.sst2={{path: json, data_files: {files}, text: text}}"]
+    if recipe == "translation":
+        files = local_files(folder, {"en": "text", "de": "text", "label_text": "label"})
+        own = f"path: json, data_files: {files}"
+        words += [f"datasets.{name}={{{own}, text: {name[:2]}}}" for name in ("en_de", "de_en")]
+        return [*words, f"datasets.sst2={{{own}, text: en}}", "max_length=32"]
     columns = {"text": "text", "tokens": "tokens", "label_text": "label", "ner_tags": "tags"}
     files = local_files(folder, columns)
     return [
@@ -129,6 +136,7 @@ def test_every_yaml_recipe_is_tested() -> None:
         "multiple_choice",
         "sentence_similarity",
         "sentiment_ner",
+        "translation",
         "ud",
     }
 

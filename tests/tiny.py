@@ -6,7 +6,13 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSeq2SeqLM,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+)
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _SENTENCE = (
@@ -127,4 +133,23 @@ def tiny_encoder(folder: Path, architecture: str = "bert") -> Path:
         torch.manual_seed(0)
         AutoModel.from_config(tiny_config(architecture)).save_pretrained(folder)
     tiny_tokenizer(segments=architecture in _WITH_SEGMENTS).save_pretrained(folder)
+    return folder
+
+
+def tiny_seq2seq(folder: Path, architecture: str) -> Path:
+    """Save a tiny encoder with its decoder, far from where weights start, and its tokenizer.
+
+    Architectures are ``t5``, ``bart`` and those of its configuration: ``mbart``, ``m2m_100``.
+    """
+    config = tiny_config("t5" if architecture == "t5" else "bart")
+    if architecture not in ("t5", "bart"):
+        sizes = {k: v for k, v in config.to_diff_dict().items() if k != "model_type"}
+        config = AutoConfig.for_model(architecture, **sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        stock = AutoModelForSeq2SeqLM.from_config(config)
+        for weights in {one.data_ptr(): one for one in stock.state_dict().values()}.values():
+            weights += 0.1 * torch.randn_like(weights)
+    stock.save_pretrained(folder)
+    tiny_tokenizer(segments=False).save_pretrained(folder)
     return folder

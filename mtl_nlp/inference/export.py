@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,11 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from mtl_nlp.errors import ModelError
+from mtl_nlp.heads.decoder import GenerationHead
 from mtl_nlp.heads.stock import StockHead, lay_anew, probe
+from mtl_nlp.model.generation import stock_writer
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.tasks.text_generation import TextGeneration
 
 _MEND = "use the model as it is, with mtl_nlp's from_pretrained and pipeline"
 
@@ -74,7 +79,10 @@ def _move(writing: Path, folder: Path) -> None:
 def _stock_model(model: MultiTaskModel, name: str) -> PreTrainedModel:
     if name not in model.tasks:
         raise ModelError(f"no task {name!r} to export; the model has {', '.join(model.tasks)}")
-    head = model.heads[name]
+    head, task = model.heads[name], model.tasks[name]
+    if isinstance(task, TextGeneration) and isinstance(head, GenerationHead):
+        with _evaluating(model):
+            return stock_writer(task, head.decoder, model.encoder)
     if not isinstance(head, StockHead):
         raise ModelError(f"{_why_own(model, name)}, so it is not exported; {_MEND}")
     lay_anew(head)  # as the stock model's are, so that their last bits are equal
@@ -97,11 +105,18 @@ def _why_own(model: MultiTaskModel, name: str) -> str:
 
 @torch.no_grad()
 def _same_logits(model: MultiTaskModel, name: str, head: StockHead, stock: PreTrainedModel) -> bool:
-    training = model.training
-    try:
-        model.train(False)
+    with _evaluating(model):
         batch = probe(model.encoder)
         ours = model(**batch, tasks=[name]).logits[name]
         return torch.equal(ours, head.logits_of(stock, batch))
+
+
+@contextmanager
+def _evaluating(model: MultiTaskModel) -> Iterator[None]:
+    """The model in evaluation mode, and then in its own again."""
+    training = model.training
+    try:
+        model.train(False)
+        yield
     finally:
         model.train(training)

@@ -25,6 +25,8 @@ class MultiTaskConfig(PreTrainedConfig):
         join: What stands between words that come as a list.
         long_text: What becomes of a text that is longer: ``cut`` or ``windows``.
         stride: Sub-words that a window shares with the one before it.
+        generation: How the checkpoint's decoder generates, where a task needs it; None: as the
+            encoder's configuration says.
     """
 
     model_type = "mtl_nlp"
@@ -39,6 +41,7 @@ class MultiTaskConfig(PreTrainedConfig):
         join: str = " ",
         long_text: LongText = "cut",
         stride: int = 32,
+        generation: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(encoder_config, dict):
@@ -51,6 +54,7 @@ class MultiTaskConfig(PreTrainedConfig):
         self.join = join
         self.long_text = long_text
         self.stride = stride
+        self.generation = None if generation is None else dict(generation)
         # Without it transformers would reset the attention of an encoder that is already built.
         kwargs.setdefault("attn_implementation", self.encoder_config._attn_implementation)
         super().__init__(**kwargs)

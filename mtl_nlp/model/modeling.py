@@ -21,6 +21,7 @@ from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.encoders import load_encoder, shared_part
 from mtl_nlp.model.hub_model import HubModel
 from mtl_nlp.model.limits import check_length, padding_problem
+from mtl_nlp.model.one_decoder import WithDecoder
 from mtl_nlp.model.output import MultiTaskOutput
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
 from mtl_nlp.model.pretraining import adopt_pretrained
@@ -30,9 +31,10 @@ from mtl_nlp.model.takeover import take_apart
 from mtl_nlp.tasks import build_task
 from mtl_nlp.tasks.after import check_after, check_all_after
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.tasks.text_generation import TextGeneration
 
 
-class MultiTaskModel(HubModel):
+class MultiTaskModel(HubModel, WithDecoder):
     """A pretrained encoder shared by the heads of several tasks.
 
     Args:
@@ -43,6 +45,7 @@ class MultiTaskModel(HubModel):
 
     Attributes:
         tasks: The tasks, by name.
+        decoder: Of the encoder's checkpoint, shared by all tasks that generate; None without one.
     """
 
     config_class = MultiTaskConfig
@@ -64,6 +67,7 @@ class MultiTaskModel(HubModel):
             config.remove_task(left_out)
         check_all_after(self.tasks)
         self.heads = HeadsByTask({name: self._build(task) for name, task in self.tasks.items()})
+        self.build_decoder()
         self._packed: PackedEncoder | None = None
         self._pretrained: Source | None = None  # the checkpoint of a bare encoder
         self.post_init()  # type: ignore[no-untyped-call]
@@ -104,7 +108,7 @@ class MultiTaskModel(HubModel):
         if problem := padding_problem(shared):
             raise ModelError(f"encoder {source}: {problem}")
         model = cls(config, encoder=shared)
-        model._pretrained = source
+        model.source = model._pretrained = source  # whose decoder or head a task may need
         for name, settings in tasks.items():
             model.add_task(name, settings)
         model.source = model._pretrained = replace(source, token=None)
@@ -260,6 +264,11 @@ class MultiTaskModel(HubModel):
         """Give the model a fresh head for a task that is already built."""
         head: nn.Module
         check_after(task, self.tasks)
+        if isinstance(task, TextGeneration):
+            head = self._build(task)
+            head.apply(self._init_weights)
+            self._put(self.with_decoder(task), head)
+            return
         try:
             head = self.lifted_head(task)
         except ModelError:
@@ -297,9 +306,10 @@ class MultiTaskModel(HubModel):
         self.heads[task.name] = head.to(parameter.device, parameter.dtype).train(self.training)
         self.tasks[task.name] = task
         self.config.set_task(task)
+        self.share_decoder()
 
     def remove_task(self, name: str) -> None:
-        """Drop a task and its head.
+        """Drop a task and its head, with the last one that generates the decoder too.
 
         Raises:
             ValueError: If the model has no such task, or another one reads it.
@@ -310,6 +320,7 @@ class MultiTaskModel(HubModel):
             raise ValueError(f"task {readers[0]!r} reads task {name!r}; remove that one first")
         del self.tasks[name], self.heads[name]
         self.config.remove_task(name)
+        self.share_decoder()
 
 
 AutoConfig.register(MultiTaskConfig.model_type, MultiTaskConfig)

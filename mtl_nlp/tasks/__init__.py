@@ -22,6 +22,7 @@ from mtl_nlp.tasks.sentence_similarity import SentenceSimilarity
 from mtl_nlp.tasks.soft_classification import SoftClassification
 from mtl_nlp.tasks.span_classification import SpanClassification
 from mtl_nlp.tasks.text_classification import TextClassification
+from mtl_nlp.tasks.text_generation import TextGeneration
 from mtl_nlp.tasks.token_classification import TokenClassification
 
 TASK_TYPES: dict[str, type[Task]] = {
@@ -39,6 +40,7 @@ TASK_TYPES: dict[str, type[Task]] = {
     "multiple_choice": MultipleChoice,
     "sentence_similarity": SentenceSimilarity,
     "masked_language_modeling": MaskedLanguageModeling,
+    "text_generation": TextGeneration,
 }
 
 

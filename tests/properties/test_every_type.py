@@ -164,7 +164,8 @@ def trained(folder: Path) -> Path:
 
 
 def test_every_type_is_here() -> None:
-    assert {task["type"] for task in TASKS.values()} == set(TASK_TYPES)
+    elsewhere = {"text_generation"}  # test_generation.py: BERT has no decoder
+    assert {task["type"] for task in TASKS.values()} == set(TASK_TYPES) - elsewhere
 
 
 def test_each_is_scored_its_primary_metric_first(trained: Path) -> None:
