@@ -54,6 +54,10 @@ TEXTS: list[dict[str, Any]] = [
     {"text": "the old city", "text_pair": "a new day of the company"},
 ]
 REPO = "team/every_type"
+READINGS: dict[str, dict[str, Any]] = {
+    "cut": {"max_length": 32},
+    "windows": {"long_text": "windows", "max_length": 12, "stride": 3},
+}
 
 
 def row_of(source: random.Random) -> dict[str, Any]:
@@ -108,9 +112,10 @@ def pair_of(source: random.Random) -> dict[str, Any]:
     return {"text": " ".join(first), "other": " ".join(second), "likeness": likeness}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("every-type")
+@pytest.fixture(scope="module", params=READINGS)
+def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """Holds the encoder; its name says how the texts are read."""
+    folder = tmp_path_factory.mktemp(request.param, numbered=False)
     tiny_encoder(folder / "encoder")
     return folder
 
@@ -125,7 +130,7 @@ def recipe_of(folder: Path, output: str, **training: Any) -> Recipe:
         encoder=str(folder / "encoder"),
         output=str(folder / output),
         dropout=0.0,
-        max_length=32,
+        **READINGS[folder.name],
         datasets={
             "all": {**json_dataset(folder, "all", **rows), "tokens": "tokens"},
             "questions": {
