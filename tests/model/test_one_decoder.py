@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, PreTrainedModel
 
 from mtl_nlp import MultiTaskModel
-from mtl_nlp.errors import RecipeError
+from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.inference.export import export_transformers
 from mtl_nlp.model.batch import Targets
 from tests.tiny import tiny_config, tiny_seq2seq, tiny_tokenizer
@@ -212,3 +212,19 @@ def config_of(**tasks: dict[str, Any]) -> Any:
     config = AutoConfig.for_model("mtl_nlp", encoder_config=tiny_config("t5"))
     config.tasks = [{"name": name, **task} for name, task in tasks.items()]
     return config
+
+
+def test_it_may_read_other_tasks_and_is_then_no_stock_model(tmp_path: Path) -> None:
+    folder = tiny_seq2seq(tmp_path / "checkpoint", "t5")
+    reader = {**GERMAN, "prefix": "", "after": ["topic"]}
+    model = model_of(folder, topic=TOPIC, german=reader)
+    plain = model_of(folder, german={**GERMAN, "prefix": ""})
+    targets = {"german": Targets(torch.arange(3), labels())}
+    ours, theirs = (one(**batch(), targets=targets).logits["german"] for one in (model, plain))
+    assert ours.shape == theirs.shape
+    assert not torch.equal(ours, theirs)
+    model.save_pretrained(tmp_path / "saved")
+    loaded = MultiTaskModel.from_pretrained(tmp_path / "saved")
+    assert torch.equal(loaded(**batch(), targets=targets).logits["german"], ours)
+    with pytest.raises(ModelError, match="reads those of other tasks, so it is not exported"):
+        export_transformers(model, "german", tmp_path / "exported")
