@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: several that train together, and ones that are killed.
+"""Trainings in processes of their own: several that train together.
 
 They are forked from a server that has imported everything, so each starts in well under a second.
 """
@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -38,17 +36,10 @@ class Ranks:
     """
 
     def __init__(self, recipe: Recipe, world_size: int = 2, *, resume: bool = False) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
         self.folder = Path(recipe.output)
         self.processes = [
-            start(
-                train_as_rank,
-                recipe,
-                resume,
-                {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_PORT": port},
-            )
-            for rank in range(world_size)
+            start(train_as_rank, recipe, resume, environment)
+            for environment in environments(world_size)
         ]
 
     def join(self) -> list[int | None]:
@@ -74,6 +65,25 @@ def wait_for_steps(run: Path, steps: int, alive: Callable[[], bool]) -> None:
         assert alive(), told(run)
         assert time.monotonic() < end, "training does not get there"
         time.sleep(0.01)
+
+
+def environments(world_size: int) -> list[dict[str, int]]:
+    """What tells each process which of several it is; nothing where it is the only one."""
+    if world_size == 1:
+        return [{}]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return [
+        {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "MASTER_PORT": port}
+        for rank in range(world_size)
+    ]
+
+
+def become_rank(environment: dict[str, int]) -> None:
+    """Let this process be the one of several that an environment describes."""
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    if environment:
+        os.environ.update(MASTER_ADDR="127.0.0.1", LOCAL_WORLD_SIZE=os.environ["WORLD_SIZE"])
 
 
 def start(function: Callable[..., None], *args: Any) -> BaseProcess:
@@ -116,55 +126,9 @@ def train_as_rank(recipe: Recipe, resume: bool, environment: dict[str, int]) -> 
     from mtl_nlp.program import program
     from mtl_nlp.run import train
 
-    os.environ.update({name: str(value) for name, value in environment.items()})
-    os.environ.update(MASTER_ADDR="127.0.0.1", LOCAL_WORLD_SIZE=os.environ["WORLD_SIZE"])
-    folder = Path(recipe.output).parent
-    keep_gradients(folder / f"gradients-{environment['RANK']}.pt")
-    told_here = folder / f"rank-{environment['RANK']}.txt"
+    become_rank(environment)
+    rank, folder = environment.get("RANK", 0), Path(recipe.output).parent
+    keep_gradients(folder / f"gradients-{rank}.pt")
+    told_here = folder / f"rank-{rank}.txt"
     with told_here.open("a", buffering=1) as sys.stderr, program(debug=True):
         train(recipe, resume=resume)
-
-
-def train_until(recipe: Recipe, moment: str, number: int) -> None:
-    """Begin or go on with a run and be killed; the body of a process.
-
-    Args:
-        recipe: Of the run.
-        moment: ``step`` or ``evaluation``: in a forward; ``checkpoint`` or ``file``: when a file
-            among the checkpoints or elsewhere in the run folder is opened, renamed or removed.
-        number: The how manieth of these it is, from 1; 0 for none.
-    """
-    from mtl_nlp.model.modeling import MultiTaskModel
-    from mtl_nlp.program import program
-    from mtl_nlp.run import train
-
-    seen = 0
-
-    def pass_by() -> None:
-        nonlocal seen
-        seen += 1
-        if seen == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_forward(module: nn.Module, *_: Any) -> None:
-        if isinstance(module, MultiTaskModel) and module.training == (moment == "step"):
-            pass_by()
-
-    def on_event(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in ("os.rename", "os.remove", "os.rmdir") or (
-            event == "open" and set(str(arguments[1])) & set("wa+")  # to write
-        ):
-            path = str(arguments[0])
-            # A tree is removed by names relative to its folders, and only checkpoints are.
-            among_checkpoints = "/checkpoints/" in path or "/" not in path
-            within = path.startswith(recipe.output) or "/" not in path
-            if within and among_checkpoints == (moment == "checkpoint"):
-                pass_by()
-
-    if moment in ("step", "evaluation"):
-        register_module_forward_hook(on_forward)
-    else:
-        sys.addaudithook(on_event)
-    told_here = Path(recipe.output).parent / "rank-0.txt"
-    with told_here.open("a", buffering=1) as sys.stderr, program(debug=True):
-        train(recipe, resume=True)
