@@ -263,7 +263,11 @@ class Recipe(Spec):
 
     def describe_difference(self, other: "Recipe") -> list[str]:
         """What `other` has changed, one `place: before -> after` a line, in the recipe's order."""
-        return list(differences("", self.model_dump(), other.model_dump()))
+        changes = list(differences("", self.model_dump(), other.model_dump()))
+        before, after = ", ".join(self.datasets), ", ".join(other.datasets)
+        if before != after and self.datasets.keys() == other.datasets.keys():
+            changes.append(f"datasets: in the order {before} -> {after}")  # who is drawn from first
+        return changes
 
 
 def check_files(recipe: Recipe) -> None:

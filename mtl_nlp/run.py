@@ -96,7 +96,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     quiet_libraries()
     recipe = recipe.resolved()
     folder = OutputFolder(Path(recipe.output))
-    folder.check(recipe, resume=resume, overwrite=overwrite)
+    changes = folder.check(recipe, resume=resume, overwrite=overwrite)
     if resume and (finished := folder.finished()):
         if is_main_process():  # killed, or refused by the Hub, just before its end
             publish_run(finished, recipe, TrainingProgress().say, again=True)
@@ -118,7 +118,8 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     doubts = prepared.examine().warnings
     # Only now, with nothing left that a mistake could stop, is the folder touched.
     if accelerator.is_main_process:
-        for note in (*further.notes, *prepared.notes, *doubts):
+        changed = [f"going on under a changed recipe: {'; '.join(changes)}"] if changes else []
+        for note in (*changed, *further.notes, *prepared.notes, *doubts):
             progress.say(f"note: {note}")
         folder.begin(recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()

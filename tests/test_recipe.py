@@ -373,6 +373,16 @@ def test_a_changed_recipe_says_what_changed() -> None:
     ]
 
 
+def test_a_changed_order_of_datasets_is_a_change() -> None:
+    tables = {name: {"path": "org/d", "text": "text"} for name in ("a", "b")}
+    task = {"type": "text_classification", "dataset": ["a", "b"], "label": "label"}
+    one, other = (
+        Recipe(encoder="e", datasets={name: tables[name] for name in names}, tasks={"t": task})
+        for names in ("ab", "ba")
+    )
+    assert one.describe_difference(other) == ["datasets: in the order a, b -> b, a"]
+
+
 def test_local_files_are_looked_for(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").touch()
     (tmp_path / "test.csv").touch()

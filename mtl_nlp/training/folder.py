@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.log import read_log
 
 CHECKPOINTS = "checkpoints"
-_HARMLESS = (
+_MAY_CHANGE = (
     "output",
-    "hub.",
-    "training.trackers",
+    "tasks.*.metrics",
+    "training.micro_batch_size",
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.early_stopping",
-    "training.micro_batch_size",
+    "training.trackers",
+    "evaluation.every",
+    "hub.*",
 )
 """What may change between a run and its resumption, and leave the rest its meaning."""
 
@@ -50,8 +53,11 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> None:
+    def check(self, recipe: Recipe, *, resume: bool, overwrite: bool) -> list[str]:
         """Refuse a folder that must not be written to.
+
+        Returns:
+            What has changed in the recipe of a run that is resumed, and may have.
 
         Raises:
             UserError: If it holds a run and neither is wanted, holds other things, or would be
@@ -67,25 +73,30 @@ class OutputFolder:
         if not os.access(above, os.W_OK):
             raise UserError(f"output: the folder {above} may not be written to; name another")
         if not self.path.is_dir() or not any(self.path.iterdir()):
-            return
+            return []
         if not (self.path / RECIPE).is_file():
             raise UserError(
                 f"output: {self.path} is not empty and holds no run; name another folder with"
                 " output=…"
             )
         if resume:
-            before = Recipe.from_yaml(self.path / RECIPE)
-            changes = before.describe_difference(recipe)
-            if harmful := [line for line in changes if not line.startswith(_HARMLESS)]:
-                raise UserError(
-                    f"--resume: the recipe is not the one of {self.path}: {'; '.join(harmful)};"
-                    " resume with the same recipe, or start anew with --overwrite"
-                )
-        elif not overwrite:
+            return self._changes(recipe)
+        if not overwrite:
             raise UserError(
                 f"output: {self.path} holds a run; go on with --resume, replace it with"
                 " --overwrite, or name another folder with output=…"
             )
+        return []
+
+    def _changes(self, recipe: Recipe) -> list[str]:
+        """What a recipe changes in that of the run, or a refusal where it must not."""
+        changes = Recipe.from_yaml(self.path / RECIPE).describe_difference(recipe)
+        if harmful := [line for line in changes if not _may_change(line.partition(":")[0])]:
+            raise UserError(
+                f"--resume: the recipe is not the one of {self.path}: {'; '.join(harmful)};"
+                " resume with the same recipe, or start anew with --overwrite"
+            )
+        return changes
 
     def begin(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Make the folder, empty it of an old run if asked, and keep the recipe in it."""
@@ -150,6 +161,15 @@ class OutputFolder:
         plot_losses(records.steps, plots / "losses.png", tasks=list(primary))
         plot_metrics(records.evaluations, plots / "metrics.png", dict(primary), best_step=best_step)
         plot_draws(records.steps, plots / "draws.png", shares, sizes)
+
+
+def _may_change(place: str) -> bool:
+    """Whether a key, by its dotted path, may change; a star stands for one part of a path."""
+    parts = place.split(".")
+    return any(
+        len(parts) == len(kept) and all(map(fnmatchcase, parts, kept))
+        for kept in (pattern.split(".") for pattern in _MAY_CHANGE)
+    )
 
 
 def _put(source: Path, target: Path) -> None:

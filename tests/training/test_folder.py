@@ -1,8 +1,10 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
 from mtl_nlp.errors import UserError
 from mtl_nlp.recipe import Recipe
@@ -76,22 +78,114 @@ def test_a_run_is_not_written_over_by_mistake(folder: OutputFolder) -> None:
 
 
 def test_another_recipe_is_not_resumed_and_its_changes_are_told(folder: OutputFolder) -> None:
-    changed = recipe(seed=14, training={"learning_rate": 0.5, "keep_checkpoints": 9})
+    other = recipe(seed=14, training={"learning_rate": 0.5, "keep_checkpoints": 9})
     message = r"not the one of .*: seed: 13 -> 14; training\.learning_rate: 0\.0001 -> 0\.5; resume"
     with pytest.raises(UserError, match=message):
-        folder.check(changed, resume=True, overwrite=False)
+        folder.check(other, resume=True, overwrite=False)
 
 
-def test_what_changes_no_result_may_change_at_a_resume(folder: OutputFolder) -> None:
-    training = {
-        "trackers": ["tensorboard"],
-        "checkpoint_every": 5,
-        "keep_checkpoints": 9,
-        "early_stopping": 3,
-        "micro_batch_size": 4,
-    }
-    changed = recipe(training=training, hub={"repo_id": "a/b"}, output="elsewhere")
-    folder.check(changed, resume=True, overwrite=False)
+CHANGES: dict[str, tuple[Any, bool]] = {
+    "encoder": ("org/other", False),
+    "max_length": (64, False),
+    "long_text": ("windows", False),
+    "stride": (16, False),
+    "dropout": (0.2, False),
+    "seed": (14, False),
+    "output": ("elsewhere", True),
+    "datasets.d.path": ("org/e", False),
+    "datasets.d.name": ("small", False),
+    "datasets.d.revision": ("main", False),
+    "datasets.d.data_files": ({"train": ["a.txt"]}, False),
+    "datasets.d.text": ("sentence", False),
+    "datasets.d.text_pair": ("other", False),
+    "datasets.d.choices": ("answers", False),
+    "datasets.d.tokens": ("words", False),
+    "datasets.d.join": ("", False),
+    "datasets.d.splits": ({"validation": 0.2}, False),
+    "datasets.d.max_rows": ({"train": 9}, False),
+    "tasks.t.type": ("regression", False),
+    "tasks.t.dataset": (["d"], False),
+    "tasks.t.weight": (0.5, False),
+    "tasks.t.map": ({"a": "b"}, False),
+    "tasks.t.labels": (["a", "b"], False),
+    "tasks.t.metrics": (["org/metric"], True),
+    "tasks.t.label": ("mood", False),
+    "tasks.t.after": ("u", False),
+    "sampling.strategy": ("round_robin", False),
+    "sampling.mix": ("step", False),
+    "sampling.weights": ({"d": 2.0}, False),
+    "sampling.temperature": (2.0, False),
+    "sampling.cap": (9, False),
+    "sampling.main": ("d", False),
+    "sampling.ratio": (2.0, False),
+    "training.epochs": (4, False),
+    "training.max_steps": (9, False),
+    "training.batch_size": (16, False),
+    "training.micro_batch_size": (4, True),
+    "training.learning_rate": (0.5, False),
+    "training.schedule": ("constant", False),
+    "training.warmup": (0.0, False),
+    "training.weight_decay": (0.0, False),
+    "training.max_grad_norm": (5.0, False),
+    "training.precision": ("bf16", False),
+    "training.checkpoint_every": (5, True),
+    "training.keep_checkpoints": (9, True),
+    "training.early_stopping": (3, True),
+    "training.trackers": (["tensorboard"], True),
+    "evaluation.every": (7, True),
+    "evaluation.select": ("worst", False),
+    "hub.repo_id": ("a/b", True),
+    "hub.private": (False, True),
+    "hub.push": ("never", True),
+}
+"""A change of each key, and whether a run may be resumed under it."""
+ONLY_ONE_VALUE = {"datasets.d.streaming", "balancing.method"}
+
+
+def changed(key: str, value: Any) -> Recipe:
+    """A recipe with one key changed, whatever the others then lack."""
+
+    def put(spec: Any, parts: list[str]) -> Any:
+        if not parts:
+            return value
+        first, *rest = parts
+        if isinstance(spec, dict):
+            return {**spec, first: put(spec[first], rest)}
+        return spec.model_copy(update={first: put(getattr(spec, first, None), rest)})
+
+    return put(recipe(), key.split("."))
+
+
+def keys(spec: type[BaseModel], place: str = "") -> Iterator[str]:
+    """The dotted paths of all keys of a recipe."""
+    for name, field in spec.model_fields.items():
+        inner = next(
+            (one for one in (field.annotation, *get_args(field.annotation)) if is_spec(one)), None
+        )
+        entry = {"datasets": ".d", "tasks": ".t"}.get(name, "")
+        yield from keys(inner, f"{place}{name}{entry}.") if inner else [place + name]
+
+
+def is_spec(one: Any) -> bool:
+    return isinstance(one, type) and issubclass(one, BaseModel)
+
+
+def test_it_is_decided_for_every_key_whether_it_may_change_at_a_resume() -> None:
+    own = {"tasks.t.label", "tasks.t.after"}  # of task types
+    assert set(CHANGES) - own | ONLY_ONE_VALUE == set(keys(Recipe))
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_only_what_leaves_the_rest_its_meaning_may_change_at_a_resume(
+    folder: OutputFolder, key: str
+) -> None:
+    value, allowed = CHANGES[key]
+    if allowed:
+        changes = folder.check(changed(key, value), resume=True, overwrite=False)
+        assert any(line.startswith(f"{key}: ") for line in changes)
+    else:
+        with pytest.raises(UserError, match=rf"not the one of .*{key}\b.*; resume with the same"):
+            folder.check(changed(key, value), resume=True, overwrite=False)
 
 
 def test_an_old_run_is_cleared_away_only_if_asked(folder: OutputFolder) -> None:
