@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
-from mtl_nlp.tasks.after import read_by
 from mtl_nlp.tasks.masking import draw_key
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
@@ -33,11 +31,12 @@ from mtl_nlp.training.folder import CHECKPOINTS
 from mtl_nlp.training.further_metrics import NO_FURTHER_METRICS, FurtherMetrics
 from mtl_nlp.training.interruption import Interruption, Stopped
 from mtl_nlp.training.log import RunLog, read_log
-from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
+from mtl_nlp.training.objective import Objective, count_items
 from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection, selection_score
 from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
+from mtl_nlp.training.step import OptimizerStep
 from mtl_nlp.training.tuning import tune_tasks
 from mtl_nlp.vocabulary import Vocabulary
 
@@ -137,7 +136,16 @@ class TrainingLoop:
                 )
         optimizer = build_optimizer(model, self.spec)
         self.schedule = build_schedule(optimizer, self.spec, self.steps)
-        self.objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
+        objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
+        self.optimizer_step = OptimizerStep(
+            model,
+            objective,
+            self.optimizer,
+            accelerator,
+            datasets=data.datasets,
+            seed=recipe.seed,
+            max_grad_norm=self.spec.max_grad_norm,
+        )
         self.collator = Collator(model.tasks, int(tokenizer.pad_token_id), Vocabulary(tokenizer))
         state = load_state(resume.path) if resume else None
         if resume:
@@ -247,79 +255,17 @@ class TrainingLoop:
         self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]
     ) -> dict[str, Any]:
         """One optimizer step; its line of the log but for tokens and seconds."""
-        self._seed(plan.step)
-        self.objective.train()
-        shares = row_shares(plan.counts, self.data.datasets)
-        factors = step_factors(self.model.tasks, counts, shares)
-        # Data-parallel gradients are means over the processes; the step's is their sum.
-        scaled = {name: factor * self.world_size for name, factor in factors.items()}
-        totals = dict.fromkeys(self.model.tasks, 0.0)
-        for i, batch in enumerate(batches):
-            last = i == len(batches) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
-                loss, sums = self.objective(batch.to(self.accelerator.device), scaled)
-                self.accelerator.backward(loss)
-            for name, one in sums.items():
-                totals[name] += one.item()
-        means = self._means(totals, counts)
         rate = self.schedule.get_last_lr()[0]
-        norm = self._update(counts) if means else 0.0
+        done = self.optimizer_step.take(plan, batches, counts)
         self.schedule.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        weights = {name: task.weight * shares[name] for name, task in self.model.tasks.items()}
         return {
             "step": plan.step + 1,
-            "loss": sum(weights[name] * mean for name, mean in means.items()),
-            "losses": means,
-            "grad_norm": norm,
+            "loss": done.loss,
+            "losses": done.losses,
+            "grad_norm": done.grad_norm,
             "learning_rate": rate,
             "rows": plan.counts,
         }
-
-    def _seed(self, step: int) -> None:
-        """Give each step and process random numbers of its own, so that a resume repeats them."""
-        words = np.random.SeedSequence([self.recipe.seed, step, self.rank]).generate_state(2)
-        seed = int(words[0]) << 32 | int(words[1])
-        # Not torch.manual_seed: it queues a call for every kind of device that is not there.
-        torch.default_generator.manual_seed(seed)
-        if self.accelerator.device.type != "cpu":
-            torch.get_device_module(self.accelerator.device).manual_seed(seed)
-
-    def _means(self, totals: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
-        """Mean loss of each task that the step has labels of."""
-        if self.world_size > 1:
-            mine = torch.tensor(
-                list(totals.values()), device=self.accelerator.device, dtype=torch.float64
-            )
-            summed = self.accelerator.reduce(mine, "sum").tolist()
-            totals = dict(zip(totals, summed, strict=True))
-        means = {name: total / counts[name] for name, total in totals.items() if counts[name]}
-        for name, mean in means.items():
-            self._check_finite(f"loss of task {name!r}", mean)
-        return means
-
-    def _update(self, counts: Mapping[str, int]) -> float:
-        """Let the optimizer step; the norm of the gradient before clipping."""
-        # A head without a label in the step must not move, by weight decay or momentum.
-        taught = read_by([name for name, count in counts.items() if count], self.model.tasks)
-        for name in counts.keys() - taught:
-            for parameter in self.model.heads[name].parameters():
-                parameter.grad = None
-        norm = float(
-            self.accelerator.clip_grad_norm_(self.objective.parameters(), self.spec.max_grad_norm)
-        )
-        if self.accelerator.scaler is None:  # which else skips such a step and scales down
-            self._check_finite("gradient's norm", norm)
-        self.optimizer.step()
-        return norm
-
-    def _check_finite(self, what: str, value: float) -> None:
-        if not math.isfinite(value):
-            raise UserError(
-                f"training: the {what} is {value} at step {self.done + 1}; lower"
-                " training.learning_rate or use training.precision=fp32, and train anew with"
-                " --overwrite"
-            )
 
     def _tell(self, plan: StepPlan, record: dict[str, Any], log: RunLog | None) -> None:
         self.done += 1

@@ -1,0 +1,142 @@
+"""One optimizer step: forward and backward of its pieces, then the update."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import nn
+
+from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.errors import UserError
+from mtl_nlp.model.batch import Batch
+from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.tasks.after import read_by
+from mtl_nlp.training.objective import row_shares, step_factors
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """What came of an optimizer step.
+
+    Attributes:
+        loss: Of the step, over all tasks.
+        losses: Mean loss of each task that the step has labels of, before weighting.
+        grad_norm: Euclidean norm of the gradient before clipping; 0 for a step without labels.
+    """
+
+    loss: float
+    losses: dict[str, float]
+    grad_norm: float
+
+
+class OptimizerStep:
+    """Takes the optimizer steps of a training.
+
+    Args:
+        model: The model that is trained.
+        objective: Of the model, as Accelerate wrapped it.
+        optimizer: The same.
+        accelerator: Devices, processes and precision.
+        datasets: The datasets of each task.
+        seed: Of all random numbers of the training.
+        max_grad_norm: Euclidean norm that the gradient is clipped to.
+    """
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        objective: nn.Module,
+        optimizer: AcceleratedOptimizer,
+        accelerator: Accelerator,
+        *,
+        datasets: Mapping[str, Sequence[str]],
+        seed: int,
+        max_grad_norm: float,
+    ) -> None:
+        self.model, self.objective, self.optimizer = model, objective, optimizer
+        self.accelerator, self.datasets = accelerator, datasets
+        self.seed, self.max_grad_norm = seed, max_grad_norm
+
+    def take(self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]) -> StepDone:
+        """Take one step.
+
+        Args:
+            plan: Of the step.
+            batches: This process's pieces of it, at least one.
+            counts: Labelled items of each task in the whole step, over all processes.
+
+        Raises:
+            UserError: If a loss or the gradient is not finite; the model is as before.
+        """
+        self._seed(plan.step)
+        self.objective.train()
+        shares = row_shares(plan.counts, self.datasets)
+        factors = step_factors(self.model.tasks, counts, shares)
+        # Data-parallel gradients are means over the processes; the step's is their sum.
+        scaled = {name: factor * self.accelerator.num_processes for name, factor in factors.items()}
+        totals = dict.fromkeys(self.model.tasks, 0.0)
+        for i, batch in enumerate(batches):
+            last = i == len(batches) - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
+                loss, sums = self.objective(batch.to(self.accelerator.device), scaled)
+                self.accelerator.backward(loss)
+            for name, one in sums.items():
+                totals[name] += one.item()
+        means = self._means(plan.step, totals, counts)
+        norm = self._update(plan.step, counts) if means else 0.0
+        self.optimizer.zero_grad(set_to_none=True)
+        weights = {name: task.weight * shares[name] for name, task in self.model.tasks.items()}
+        return StepDone(sum(weights[name] * mean for name, mean in means.items()), means, norm)
+
+    def _seed(self, step: int) -> None:
+        """Give each step and process random numbers of its own, so that a resume repeats them."""
+        rank = self.accelerator.process_index
+        words = np.random.SeedSequence([self.seed, step, rank]).generate_state(2)
+        seed = int(words[0]) << 32 | int(words[1])
+        # Not torch.manual_seed: it queues a call for every kind of device that is not there.
+        torch.default_generator.manual_seed(seed)
+        if self.accelerator.device.type != "cpu":
+            torch.get_device_module(self.accelerator.device).manual_seed(seed)
+
+    def _means(
+        self, step: int, totals: Mapping[str, float], counts: Mapping[str, int]
+    ) -> dict[str, float]:
+        """Mean loss of each task that the step has labels of."""
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor(
+                list(totals.values()), device=self.accelerator.device, dtype=torch.float64
+            )
+            summed = self.accelerator.reduce(mine, "sum").tolist()
+            totals = dict(zip(totals, summed, strict=True))
+        means = {name: total / counts[name] for name, total in totals.items() if counts[name]}
+        for name, mean in means.items():
+            _check_finite(step, f"loss of task {name!r}", mean)
+        return means
+
+    def _update(self, step: int, counts: Mapping[str, int]) -> float:
+        """Let the optimizer step; the norm of the gradient before clipping."""
+        # A head without a label in the step must not move, by weight decay or momentum.
+        taught = read_by([name for name, count in counts.items() if count], self.model.tasks)
+        for name in counts.keys() - taught:
+            for parameter in self.model.heads[name].parameters():
+                parameter.grad = None
+        norm = float(
+            self.accelerator.clip_grad_norm_(self.objective.parameters(), self.max_grad_norm)
+        )
+        if self.accelerator.scaler is None:  # which else skips such a step and scales down
+            _check_finite(step, "gradient's norm", norm)
+        self.optimizer.step()
+        return norm
+
+
+def _check_finite(step: int, what: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise UserError(
+            f"training: the {what} is {value} at step {step + 1}; lower training.learning_rate or"
+            " use training.precision=fp32, and train anew with --overwrite"
+        )
