@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
 from rich.console import Console
 
 from mtl_nlp.data.binding import bind_tasks
@@ -27,7 +27,7 @@ from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table
 from mtl_nlp.tasks.own import own_types
-from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, clean_torn
+from mtl_nlp.training.checkpoints import Checkpoint
 from mtl_nlp.training.evaluation import (
     LabelledRows,
     evaluate_rows,
@@ -41,6 +41,7 @@ from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.publication import UnpublishedError, checkpoint_publisher, publish_run
+from mtl_nlp.training.resumption import newest_checkpoint
 from mtl_nlp.training.selection import check_evaluated
 from mtl_nlp.training.tuning import set_tasks
 from mtl_nlp.training.unknown_labels import unknown_labels
@@ -265,15 +266,12 @@ def _check_trackers(trackers: Sequence[str]) -> None:
 def _newest_checkpoint(
     folder: Path, accelerator: Accelerator, progress: TrainingProgress
 ) -> Checkpoint | None:
+    """What the main process finds."""
+    found = None
     if accelerator.is_main_process:
-        clean_torn(folder / CHECKPOINTS)
-    accelerator.wait_for_everyone()
-    found = checkpoints(folder / CHECKPOINTS)
-    if not found:
-        progress.say("no checkpoint to resume from: starting afresh")
-        return None
-    progress.say(f"going on from checkpoint {found[-1].path.name}")
-    return found[-1]
+        found = newest_checkpoint(folder / CHECKPOINTS, progress.say)
+    checkpoint: Checkpoint | None = broadcast_object_list([found])[0]
+    return checkpoint
 
 
 def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-_WRITING, _REPLACED, _REMOVING = ".writing-", ".replaced-", ".removing-"
+_WRITING, _REPLACED, _REMOVING, _TORN = ".writing-", ".replaced-", ".removing-", ".torn-"
 
 
 @dataclass(frozen=True, order=True)
@@ -85,10 +85,13 @@ def rotate(folder: Path, keep: int, protect: Collection[int] = ()) -> None:
             _remove(checkpoint.path, folder / (_REMOVING + checkpoint.path.name))
 
 
-def clean_torn(folder: Path) -> None:
+def clean_torn(folder: Path) -> list[str]:
     """Clear away what a killed process left half-written or half-removed; call before resuming.
 
     A checkpoint set aside for a replacement that then did not take its place comes back.
+
+    Returns:
+        The names of the checkpoints that were half-written.
     """
     for replaced in folder.glob(_REPLACED + "step-*"):
         whole = folder / replaced.name.removeprefix(_REPLACED)
@@ -96,9 +99,18 @@ def clean_torn(folder: Path) -> None:
             _remove(replaced, folder / (_REMOVING + whole.name))
         else:
             replaced.rename(whole)
-    for prefix in (_WRITING, _REMOVING):
-        for torn in folder.glob(prefix + "step-*"):
-            shutil.rmtree(torn)
+    half_written = sorted(folder.glob(_WRITING + "step-*"))
+    for torn in (*half_written, *folder.glob(_REMOVING + "step-*")):
+        shutil.rmtree(torn)
+    return [path.name.removeprefix(_WRITING) for path in half_written]
+
+
+def set_aside(checkpoint: Checkpoint) -> Path:
+    """Take its name from a checkpoint that cannot be read, and tell where it is now."""
+    aside = checkpoint.path.with_name(_TORN + checkpoint.path.name)
+    if aside.exists():
+        shutil.rmtree(aside)
+    return checkpoint.path.rename(aside)
 
 
 def _name(step: int) -> str:

@@ -35,13 +35,18 @@ class RunLog:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
+        self._pending = b""  # what a full disk would not take
         whole = path.read_bytes().rfind(b"\n") + 1
         if whole < path.stat().st_size:
             self._file.truncate(whole)
 
-    def write(self, record: Mapping[str, Any]) -> None:
+    def write(self, record: Mapping[str, Any]) -> bool:
         """Append a record: a step's, or an evaluation's if it has the key ``evaluation``.
+
+        Returns:
+            Whether the disk took it, and all before it; what it refuses is offered again with the
+            next record.
 
         Raises:
             ValueError: If the record has no ``step``, by which a resume would cut the log.
@@ -49,8 +54,13 @@ class RunLog:
         """
         if "step" not in record:
             raise ValueError(f"a log record needs its 'step', but has only {sorted(record)}")
-        self._file.write(json.dumps(_strict(record), allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        self._pending += json.dumps(_strict(record), allow_nan=False).encode() + b"\n"
+        try:
+            while self._pending:
+                self._pending = self._pending[self._file.write(self._pending) :]
+        except OSError:
+            return False
+        return True
 
     def truncate_after(self, step: int) -> None:
         """Drop every record of a later step, whole or not at all; 0 empties the log."""
@@ -62,7 +72,7 @@ class RunLog:
             os.fsync(file.fileno())
         self._file.close()
         temporary.replace(self._path)
-        self._file = self._path.open("ab")
+        self._file = self._path.open("ab", buffering=0)
 
     def close(self) -> None:
         """Close the file; writing afterwards is an error."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 from transformers import PreTrainedTokenizerBase
 
 from mtl_nlp.data.collator import Collator
@@ -111,7 +112,7 @@ class TrainingLoop:
         self.model, self.tokenizer, self.predictor = model, tokenizer, predictor
         self.data, self.lengths = data, data.lengths
         self.accelerator, self.folder, self.progress = accelerator, folder, progress
-        self.published = published
+        self.published, self.log_told = published, False
         self.rank, self.world_size = accelerator.process_index, accelerator.num_processes
         if self.spec.batch_size < self.world_size:
             raise UserError(
@@ -192,8 +193,17 @@ class TrainingLoop:
         return self.selection
 
     def best_checkpoint(self) -> Path:
-        """The folder of the model that evaluated best."""
+        """The folder of the model that evaluated best.
+
+        Raises:
+            UserError: If the disk took no checkpoint of an evaluated model.
+        """
         found = {c.step: c.path for c in checkpoints(self.folder / CHECKPOINTS)}
+        if self.selection.step not in found:
+            raise UserError(
+                f"output: no evaluated model could be written to {self.folder / CHECKPOINTS}, so"
+                " the run has none to keep; free space there, and train anew with --overwrite"
+            )
         return found[self.selection.step]
 
     def _announce(self) -> None:
@@ -215,7 +225,9 @@ class TrainingLoop:
     def _stop_if(self, signum: int) -> None:
         if signum:
             path = self._checkpoint()
-            raise Stopped(signum, f"stopped at step {self.done}; checkpoint {path}")
+            raise Stopped(
+                signum, f"stopped at step {self.done}; checkpoint {path or 'not written'}"
+            )
 
     def _exhausted(self) -> bool:
         patience = self.spec.early_stopping
@@ -274,8 +286,9 @@ class TrainingLoop:
         self.progress.step(record["losses"], record["tokens"], plan.counts)
         for name, number in plan.restarts.items():
             self.progress.restart(name, number + 1)
-        if log is not None:
-            log.write(record)
+        if log is not None and not log.write(record) and not self.log_told:
+            self.log_told = True
+            self.progress.say(f"warning: {LOG} cannot be written; its lines are kept for later")
         if self.spec.trackers:
             losses = {f"loss/{name}": loss for name, loss in record["losses"].items()}
             rest = {key: record[key] for key in ("loss", "grad_norm", "learning_rate")}
@@ -284,10 +297,13 @@ class TrainingLoop:
     def _end_of_step(self, log: RunLog | None) -> None:
         last = self.done == self.steps
         due = self.done % self.evaluate_every == 0 or last
+        before = self.selection
         improved = self._evaluate(log) if due else False
         every = self.spec.checkpoint_every
         if improved or (due if every is None else self.done % every == 0):
-            self._checkpoint()
+            written = self._checkpoint() is not None
+            if improved and not written:
+                self.selection = before  # the best is one that there is
 
     def _evaluate(self, log: RunLog | None) -> bool:
         """Tune the tasks and score the model on validation; whether it is the best so far."""
@@ -316,23 +332,41 @@ class TrainingLoop:
             self.accelerator.log({**values, "mean": scores["mean"]}, step=self.done)
         return best
 
-    def _checkpoint(self) -> Path:
-        """Write where the training stands; old checkpoints make room, the best one stays."""
+    def _checkpoint(self) -> Path | None:
+        """Write where the training stands; old checkpoints make room, the best one stays.
+
+        Returns:
+            Its folder; None if the disk would not take it, which is told.
+        """
         folder = self.folder / CHECKPOINTS
-        path = folder / f"step-{self.done:06d}"
+        path, problem = folder / f"step-{self.done:06d}", None
         if self.accelerator.is_main_process:
-            path = write_checkpoint(folder, self.done, self._fill)
-            newest = checkpoints(folder)[-self.spec.keep_checkpoints :]
-            best = {load_state(one.path).selection.step for one in newest}
-            rotate(folder, self.spec.keep_checkpoints, best)
-            if self.published is not None:
-                self.published(path, self.done)
-        self.accelerator.wait_for_everyone()
-        return path
+            try:
+                write_checkpoint(folder, self.done, self._fill)
+            except OSError as error:
+                problem = str(error)
+            else:
+                newest = checkpoints(folder)[-self.spec.keep_checkpoints :]
+                best = {load_state(one.path).selection.step for one in newest}
+                rotate(folder, self.spec.keep_checkpoints, best)
+                if self.published is not None:
+                    self.published(path, self.done)
+        problem = broadcast_object_list([problem])[0]
+        if problem is None:
+            return path
+        whole = checkpoints(folder)
+        self.progress.say(
+            f"warning: no checkpoint at step {self.done:,}: {problem}; the newest is"
+            f" {whole[-1].path.name if whole else 'none'}, and the training goes on"
+        )
+        return None
 
     def _fill(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        try:
+            self.model.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        except SafetensorError as error:  # what safetensors makes of a full disk
+            raise OSError(f"model.safetensors could not be written ({error})") from error
         state = TrainingState(
             self.done, self.mixture.state(self.done), self.selection, dict(self.rows)
         )

@@ -1,11 +1,13 @@
 """What a checkpoint holds beside the model: all that a bit-identical continuation needs."""
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -41,16 +43,45 @@ def save_state(
     schedule: LambdaLR,
     scaler: torch.amp.GradScaler | None,
 ) -> None:
-    """Write the state beside a checkpoint's model."""
+    """Write the state beside a checkpoint's model.
+
+    Raises:
+        OSError: If the disk will not take it.
+    """
     (folder / _STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
-    torch.save(
-        {
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else {},
-        },
-        folder / _OPTIMIZER,
-    )
+    content = {
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "scaler": scaler.state_dict() if scaler is not None else {},
+    }
+    try:
+        torch.save(content, folder / _OPTIMIZER)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OSError(f"{_OPTIMIZER} could not be written ({error})") from error
+
+
+def check_readable(folder: Path) -> None:
+    """Refuse a checkpoint that lacks a part, as a fault of the disk may leave it.
+
+    The files are opened and their tables of contents read, which shows what was cut off.
+
+    Raises:
+        ModelError: Naming the file.
+    """
+    load_state(folder)
+    name = ""
+    try:
+        for path in sorted(folder.glob("*.json")):
+            name = path.name
+            json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.safetensors")) or [folder / "model.safetensors"]:
+            name = path.name
+            with safe_open(path, framework="pt"):
+                pass
+        name = _OPTIMIZER
+        zipfile.ZipFile(folder / name).close()
+    except (OSError, ValueError, SafetensorError, zipfile.BadZipFile) as error:
+        raise ModelError(f"checkpoint {folder}: {name} cannot be read ({error})") from error
 
 
 def load_state(folder: Path) -> TrainingState:
