@@ -16,6 +16,8 @@ from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.log import read_log
 
 CHECKPOINTS = "checkpoints"
+_PART = f".{RECIPE}.*.part"
+"""What a process leaves that is killed while it writes the recipe, which comes first."""
 _MAY_CHANGE = (
     "output",
     "tasks.*.metrics",
@@ -72,7 +74,7 @@ class OutputFolder:
             )
         if not os.access(above, os.W_OK):
             raise UserError(f"output: the folder {above} may not be written to; name another")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        if not self.path.is_dir() or all(path.match(_PART) for path in self.path.iterdir()):
             return []
         if not (self.path / RECIPE).is_file():
             raise UserError(
@@ -101,11 +103,17 @@ class OutputFolder:
     def begin(self, recipe: Recipe, *, overwrite: bool) -> None:
         """Make the folder, empty it of an old run if asked, and keep the recipe in it."""
         if overwrite and (self.path / RECIPE).is_file():
-            for entry in self.path.iterdir():  # the folder may be a link, or one that is mounted
+            # Killed in between it must neither look finished nor be taken for something else.
+            entries = sorted(
+                self.path.iterdir(), key=lambda path: (path.name != METRICS, path.name == RECIPE)
+            )
+            for entry in entries:  # the folder may be a link, or one that is mounted
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
                 else:
                     entry.unlink()
+        for part in self.path.glob(_PART):
+            part.unlink()
         self.path.mkdir(parents=True, exist_ok=True)
         recipe.to_yaml(self.path / RECIPE)
 

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.slow
 
 RANDOM = random.Random(1)
 KILLS = [
+    Kill("file", 2),  # the first recipe, which is written but has not got its name
     Kill("step", RANDOM.randint(2, 20)),
     Kill("file", RANDOM.randint(1, 5)),  # recipe and log, as a resumption begins
     Kill("checkpoint", RANDOM.randint(1, 12)),
@@ -39,7 +40,7 @@ def test_so_does_one_of_two_processes(tmp_path: Path) -> None:
     recipe = killed_recipe(tmp_path)
     whole = recipe.with_overrides([f"output={tmp_path / 'whole'}"])
     run_until(whole, world_size=2)
-    for kill in (Kill("step", 17, rank=1), Kill("checkpoint", 9)):
+    for kill in (Kill("file", 2), Kill("step", 17, rank=1), Kill("checkpoint", 9)):
         assert run_until(recipe, kill, world_size=2), f"{kill} came too late"
     run_until(recipe, world_size=2)
     assert_same_run(tmp_path / "run", tmp_path / "whole")

@@ -56,6 +56,17 @@ def test_a_new_or_empty_folder_is_fine(tmp_path: Path, resume: bool) -> None:
     OutputFolder(tmp_path / "a" / "b").check(recipe(), resume=resume, overwrite=not resume)
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_folder_whose_run_was_killed_before_it_had_a_recipe_is_empty(
+    tmp_path: Path, resume: bool
+) -> None:
+    (tmp_path / ".recipe.yaml.123.part").write_text("encoder: org/enc")
+    begun = OutputFolder(tmp_path)
+    begun.check(recipe(), resume=resume, overwrite=False)
+    begun.begin(recipe(), overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "thesis.tex").touch()
