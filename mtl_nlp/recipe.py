@@ -115,6 +115,7 @@ class TrainingSpec(Spec):
     checkpoint_every: Count | None = None  # optimizer steps; null: whenever it evaluates
     keep_checkpoints: Count = 2  # the newest so many
     early_stopping: Count | None = None  # evaluations without a better score; null: never
+    max_skipped: Annotated[int, Field(strict=True, ge=0)] = 3  # steps in a row, loss not finite
     trackers: list[Text] = []  # Accelerate's: tensorboard, wandb, trackio …
 
     @model_validator(mode="before")

@@ -25,6 +25,7 @@ _MAY_CHANGE = (
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.early_stopping",
+    "training.max_skipped",
     "training.trackers",
     "evaluation.every",
     "hub.*",

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,9 @@ from mtl_nlp.training.objective import Objective, count_items
 from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection, selection_score
+from mtl_nlp.training.skipping import NONE_SKIPPED, NotFiniteError
 from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
-from mtl_nlp.training.step import OptimizerStep
+from mtl_nlp.training.step import OptimizerStep, StepDone
 from mtl_nlp.training.tuning import tune_tasks
 from mtl_nlp.vocabulary import Vocabulary
 
@@ -153,6 +155,7 @@ class TrainingLoop:
             load_optimizer(resume.path, optimizer, self.schedule, accelerator.scaler)
         self.done = state.step if state else 0
         self.selection = state.selection if state else Selection()
+        self.skips = state.skips if state else NONE_SKIPPED
         self.rows = dict(state.rows) if state else dict.fromkeys(data.train, 0)
         self.mixture = Mixture(
             self.lengths,
@@ -170,7 +173,7 @@ class TrainingLoop:
 
         Raises:
             Stopped: If a signal came; a checkpoint was written.
-            UserError: If a loss or gradient is not finite.
+            UserError: If too many steps in a row had to be skipped.
         """
         log = RunLog(self.folder / LOG) if self.accelerator.is_main_process else None
         with contextlib.ExitStack() as stack:
@@ -268,7 +271,13 @@ class TrainingLoop:
     ) -> dict[str, Any]:
         """One optimizer step; its line of the log but for tokens and seconds."""
         rate = self.schedule.get_last_lr()[0]
-        done = self.optimizer_step.take(plan, batches, counts)
+        try:
+            done = self.optimizer_step.take(plan, batches, counts)
+            self.skips, skipped = self.skips.ended(), {}
+        except NotFiniteError as error:
+            done = StepDone(math.nan, error.losses, math.nan)
+            skipped = {"skipped": error.tasks}
+            self._skip(error.fault)
         self.schedule.step()
         return {
             "step": plan.step + 1,
@@ -277,7 +286,29 @@ class TrainingLoop:
             "grad_norm": done.grad_norm,
             "learning_rate": rate,
             "rows": plan.counts,
+            **skipped,
         }
+
+    def _skip(self, fault: str) -> None:
+        """Count and tell a skipped step.
+
+        Raises:
+            UserError: If it is one too many in a row.
+        """
+        self.skips, most = self.skips.one_more(), self.spec.max_skipped
+        if self.skips.in_a_row <= most:
+            self.progress.say(
+                f"warning: step {self.done + 1:,} is skipped: {fault} ({self.skips.in_a_row} in a"
+                f" row of at most {most}, {self.skips.total} in all)"
+            )
+            return
+        earlier = f", as in the {most} steps before it" if most else ""
+        whole = checkpoints(self.folder / CHECKPOINTS)
+        last = f"; the last good model is {whole[-1].path}" if whole else ""
+        raise UserError(
+            f"training: {fault} at step {self.done + 1}{earlier}; lower training.learning_rate or"
+            f" use training.precision=fp32, and train anew with --overwrite{last}"
+        )
 
     def _tell(self, plan: StepPlan, record: dict[str, Any], log: RunLog | None) -> None:
         self.done += 1
@@ -368,7 +399,7 @@ class TrainingLoop:
         except SafetensorError as error:  # what safetensors makes of a full disk
             raise OSError(f"model.safetensors could not be written ({error})") from error
         state = TrainingState(
-            self.done, self.mixture.state(self.done), self.selection, dict(self.rows)
+            self.done, self.mixture.state(self.done), self.selection, dict(self.rows), self.skips
         )
         save_state(
             folder,

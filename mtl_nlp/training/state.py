@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.training.selection import Selection
+from mtl_nlp.training.skipping import NONE_SKIPPED, Skips
 
 _STATE, _OPTIMIZER = "state.json", "optimizer.pt"
 
@@ -28,12 +29,14 @@ class TrainingState:
         mixture: As `Mixture.state` gives it for the next step.
         selection: The best evaluation so far.
         rows: Rows drawn from each dataset.
+        skips: Steps that were skipped.
     """
 
     step: int
     mixture: dict[str, Any]
     selection: Selection
     rows: dict[str, int]
+    skips: Skips = NONE_SKIPPED
 
 
 def save_state(
@@ -97,6 +100,7 @@ def load_state(folder: Path) -> TrainingState:
             content["mixture"],
             Selection(**content["selection"]),
             content["rows"],
+            Skips(**content.get("skips", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(

@@ -12,11 +12,11 @@ from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
 from mtl_nlp.data.mixture import StepPlan
-from mtl_nlp.errors import UserError
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.after import read_by
 from mtl_nlp.training.objective import row_shares, step_factors
+from mtl_nlp.training.skipping import NotFiniteError, check_losses
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,16 @@ class OptimizerStep:
             counts: Labelled items of each task in the whole step, over all processes.
 
         Raises:
-            UserError: If a loss or the gradient is not finite; the model is as before.
+            NotFiniteError: If a loss or the gradient is not finite; the model is as before.
         """
+        try:
+            return self._take(plan, batches, counts)
+        finally:
+            self.optimizer.zero_grad(set_to_none=True)
+
+    def _take(
+        self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]
+    ) -> StepDone:
         self._seed(plan.step)
         self.objective.train()
         shares = row_shares(plan.counts, self.datasets)
@@ -87,9 +95,8 @@ class OptimizerStep:
                 self.accelerator.backward(loss)
             for name, one in sums.items():
                 totals[name] += one.item()
-        means = self._means(plan.step, totals, counts)
-        norm = self._update(plan.step, counts) if means else 0.0
-        self.optimizer.zero_grad(set_to_none=True)
+        means = self._means(totals, counts)
+        norm = self._update(counts, means) if means else 0.0
         weights = {name: task.weight * shares[name] for name, task in self.model.tasks.items()}
         return StepDone(sum(weights[name] * mean for name, mean in means.items()), means, norm)
 
@@ -103,9 +110,7 @@ class OptimizerStep:
         if self.accelerator.device.type != "cpu":
             torch.get_device_module(self.accelerator.device).manual_seed(seed)
 
-    def _means(
-        self, step: int, totals: Mapping[str, float], counts: Mapping[str, int]
-    ) -> dict[str, float]:
+    def _means(self, totals: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
         """Mean loss of each task that the step has labels of."""
         if self.accelerator.num_processes > 1:
             mine = torch.tensor(
@@ -114,11 +119,10 @@ class OptimizerStep:
             summed = self.accelerator.reduce(mine, "sum").tolist()
             totals = dict(zip(totals, summed, strict=True))
         means = {name: total / counts[name] for name, total in totals.items() if counts[name]}
-        for name, mean in means.items():
-            _check_finite(step, f"loss of task {name!r}", mean)
+        check_losses(means)
         return means
 
-    def _update(self, step: int, counts: Mapping[str, int]) -> float:
+    def _update(self, counts: Mapping[str, int], means: Mapping[str, float]) -> float:
         """Let the optimizer step; the norm of the gradient before clipping."""
         # A head without a label in the step must not move, by weight decay or momentum.
         taught = read_by([name for name, count in counts.items() if count], self.model.tasks)
@@ -128,15 +132,8 @@ class OptimizerStep:
         norm = float(
             self.accelerator.clip_grad_norm_(self.objective.parameters(), self.max_grad_norm)
         )
-        if self.accelerator.scaler is None:  # which else skips such a step and scales down
-            _check_finite(step, "gradient's norm", norm)
+        # A scaler skips such a step by itself, and scales down.
+        if self.accelerator.scaler is None and not math.isfinite(norm):
+            raise NotFiniteError(f"the gradient's norm is {norm}", means)
         self.optimizer.step()
         return norm
-
-
-def _check_finite(step: int, what: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise UserError(
-            f"training: the {what} is {value} at step {step + 1}; lower training.learning_rate or"
-            " use training.precision=fp32, and train anew with --overwrite"
-        )

@@ -17,6 +17,7 @@ from torch import Tensor
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.run import train
 from mtl_nlp.training.checkpoints import checkpoints
+from tests.kills import Kill, run_until
 from tests.ranks import PATIENCE, Ranks, keep_gradients, told, wait_for_steps
 from tests.runs import log_of, steps_of, tiny_recipe
 
@@ -122,6 +123,32 @@ def test_rows_without_a_label_neither_hang_nor_count_and_idle_heads_rest(tmp_pat
         assert any(name.startswith("encoder.") for name in moved) == bool(tasks)
 
 
+def test_all_skip_a_step_whose_loss_is_no_number_on_one_of_them(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, training__max_steps=6, evaluation__every=3)
+    ranks = Ranks(recipe, spoilt=range(3, 5))
+    assert ranks.join() == [0, 0], told(ranks.folder)
+    skipped = {step["step"] for step in steps_of(ranks.folder) if "skipped" in step}
+    # The other one writes the log, so that the last may see it a step too early or too late.
+    assert skipped
+    assert skipped <= {2, 3, 4, 5}
+    assert told(ranks.folder).count("is skipped: the loss of task") == len(skipped)
+    found = checkpoints(ranks.folder / "checkpoints")
+    assert [one.step for one in found] == [3, 6]
+    assert all(weight.isfinite().all() for weight in weights(found[-1].path).values())
+
+
+def test_all_stop_where_too_many_steps_are_skipped(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, training__max_steps=20, evaluation__every=2)
+    ranks = Ranks(recipe, spoilt=range(4, 21))
+    assert ranks.join() == [2, 2], told(ranks.folder)
+    assert "as in the 3 steps before it" in told(ranks.folder)
+    assert all(
+        weight.isfinite().all()
+        for one in checkpoints(ranks.folder / "checkpoints")
+        for weight in weights(one.path).values()
+    )
+
+
 def test_fewer_rows_than_processes_are_refused_by_all(tmp_path: Path) -> None:
     ranks = Ranks(tiny_recipe(tmp_path, training__batch_size=1))
     assert ranks.join() == [2, 2]
@@ -149,6 +176,19 @@ def test_a_signal_to_any_stops_all_and_one_process_goes_on(
     whole = train(at(recipe, tmp_path / "whole"))
     assert_alike(log_of(resumed.path)[: stopped_at + 5], log_of(whole.path)[: stopped_at + 5])
     assert len(steps_of(resumed.path)) == 120
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_checkpoint_is_resumed_by_another_number_of_processes(
+    tmp_path: Path, before: int, after: int
+) -> None:
+    recipe = tiny_recipe(tmp_path, training__max_steps=12, evaluation__every=5)
+    assert run_until(recipe, Kill("evaluation", 3), before), "the kill came too late"
+    stood = checkpoints(tmp_path / "run" / "checkpoints")[-1].step
+    assert 5 <= stood < 12
+    run_until(recipe, world_size=after)
+    whole = train(at(recipe, tmp_path / "whole"))
+    assert_alike(log_of(tmp_path / "run"), log_of(whole.path))
 
 
 def test_ctrl_c_under_torchrun_leaves_a_checkpoint_of_the_last_step(tmp_path: Path) -> None:

@@ -142,6 +142,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "training.checkpoint_every": (5, True),
     "training.keep_checkpoints": (9, True),
     "training.early_stopping": (3, True),
+    "training.max_skipped": (0, True),
     "training.trackers": (["tensorboard"], True),
     "evaluation.every": (7, True),
     "evaluation.select": ("worst", False),

@@ -184,7 +184,7 @@ def test_what_is_not_finite_stops_it_before_the_model_is_spoilt(
     spoil(model.encoder.get_input_embeddings().weight)
     before = {name: p.clone() for name, p in model.named_parameters()}
     with pytest.raises(UserError, match=message):
-        tiny_loop(by_step, model, tmp_path, max_steps=3).run()
+        tiny_loop(by_step, model, tmp_path, max_steps=3, max_skipped=0).run()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter, before[name], rtol=0, atol=0, equal_nan=True)
     assert kept(tmp_path) == []

@@ -8,11 +8,16 @@ from mtl_nlp.errors import ModelError
 from mtl_nlp.recipe import TrainingSpec
 from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.selection import Selection
+from mtl_nlp.training.skipping import Skips
 from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
 
 SPEC = TrainingSpec(learning_rate=0.1)
 STATE = TrainingState(
-    7, {"step": 0, "carry": {"a": "1/3"}}, Selection(0.1 + 0.2, 5, 2), {"a": 100, "b": 12}
+    7,
+    {"step": 0, "carry": {"a": "1/3"}},
+    Selection(0.1 + 0.2, 5, 2),
+    {"a": 100, "b": 12},
+    Skips(1, 3),
 )
 
 
