@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from accelerate.utils import DistributedType
 from torch import nn
 
 from mtl_nlp.data.mixture import StepPlan
@@ -17,6 +18,8 @@ from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.after import read_by
 from mtl_nlp.training.objective import row_shares, step_factors
 from mtl_nlp.training.skipping import NotFiniteError, check_losses
+
+_WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 @dataclass(frozen=True)
@@ -129,11 +132,26 @@ class OptimizerStep:
         for name in counts.keys() - taught:
             for parameter in self.model.heads[name].parameters():
                 parameter.grad = None
-        norm = float(
-            self.accelerator.clip_grad_norm_(self.objective.parameters(), self.max_grad_norm)
-        )
+        norm = self._clip()
         # A scaler skips such a step by itself, and scales down.
         if self.accelerator.scaler is None and not math.isfinite(norm):
             raise NotFiniteError(f"the gradient's norm is {norm}", means)
         self.optimizer.step()
+        return norm
+
+    def _clip(self) -> float:
+        """Clip the gradient to the greatest norm allowed; its norm before.
+
+        Where nothing else scales or shards gradients the fused optimizer divides them as it reads
+        them: a pass over all of them less.
+        """
+        accelerator = self.accelerator
+        if accelerator.scaler is not None or accelerator.distributed_type not in _WHOLE_GRADIENTS:
+            norm = accelerator.clip_grad_norm_(self.objective.parameters(), self.max_grad_norm)
+            return float(norm)
+        given = (p.grad for p in self.objective.parameters() if p.grad is not None)
+        total = nn.utils.get_total_norm(list(given))
+        norm = float(total)
+        clips = norm > self.max_grad_norm
+        self.optimizer.optimizer.grad_scale = total / self.max_grad_norm if clips else None
         return norm

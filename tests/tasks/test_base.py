@@ -20,9 +20,10 @@ TASK = TextClassification(name="t", labels=("a", "b", "c"))
 
 def test_options_are_the_fields_a_recipe_may_set() -> None:
     losses = {"class_weights", "label_smoothing", "focal"}
-    assert options_of(TextClassification).keys() == losses
+    every = {"after", "after_gradient"}
+    assert options_of(TextClassification).keys() == every | losses
     options = options_of(TokenClassification)
-    assert options.keys() == {"scheme", "decoder", "pooling", *losses}
+    assert options.keys() == {"scheme", "decoder", "pooling", *every, *losses}
     assert "spans" in options["scheme"].metadata["option"]
 
 

@@ -1,12 +1,14 @@
 """What a whole training shows of a step is in test_loop; here is what it leaves behind."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 
-from mtl_nlp.training.objective import Objective, count_items
+from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
+from mtl_nlp.training.optimizer import build_optimizer
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.step import OptimizerStep
 from tests.runs import tiny_loop, tiny_model, tiny_recipe
@@ -40,3 +42,42 @@ def test_a_step_repeats_itself_whatever_was_drawn_before(
         assert all(parameter.grad is None for parameter in model.parameters())
     assert done[0] == done[1]
     assert set(done[0].losses) == {"intent", "ner", "topic"}
+
+
+@pytest.mark.parametrize("max_grad_norm", [1e-3, 0.5, 1e9])
+def test_the_gradient_is_clipped_as_torch_does(
+    prepared: Prepared, tmp_path: Path, max_grad_norm: float
+) -> None:
+    model = tiny_model(prepared)
+    loop = tiny_loop(prepared, model, tmp_path, max_steps=1)
+    step = loop.optimizer_step
+    step.max_grad_norm = max_grad_norm
+    twin = copy.deepcopy(model)
+    plan = loop.mixture.plan(0)
+    done = step.take(plan, batches := loop._batches(plan), count_items(model.tasks, batches))
+
+    factors = step_factors(
+        twin.tasks,
+        count_items(twin.tasks, batches),
+        row_shares(plan.counts, loop.data.datasets),
+    )
+    step._seed(plan.step)
+    twin.train()
+    twin.skip_padding()
+    for batch in batches:
+        Objective(twin)(batch, factors)[0].backward()
+    norm = torch.nn.utils.clip_grad_norm_(twin.parameters(), max_grad_norm)
+    optimizer = build_optimizer(twin, loop.spec)
+    optimizer.step()
+    assert done.grad_norm == pytest.approx(norm.item(), rel=1e-5)
+    # Adam's own step hardly depends on how long a gradient is; what it remembers of it does.
+    states = [
+        (loop.optimizer.state[a], optimizer.state[b])
+        for a, b in zip(model.parameters(), twin.parameters(), strict=True)
+    ]
+    assert sum("exp_avg" in theirs for _, theirs in states) > 20
+    for ours, theirs in states:
+        assert ours.keys() == theirs.keys()
+        if theirs:
+            atol = 1e-7 * min(1.0, max_grad_norm)
+            torch.testing.assert_close(ours["exp_avg"], theirs["exp_avg"], rtol=1e-4, atol=atol)
