@@ -153,5 +153,6 @@ class OptimizerStep:
         total = nn.utils.get_total_norm(list(given))
         norm = float(total)
         clips = norm > self.max_grad_norm
-        self.optimizer.optimizer.grad_scale = total / self.max_grad_norm if clips else None
+        scale = (total / self.max_grad_norm).float() if clips else None
+        self.optimizer.optimizer.grad_scale = scale
         return norm
