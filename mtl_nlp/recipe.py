@@ -106,6 +106,7 @@ class TrainingSpec(Spec):
     max_steps: Count | None = None  # optimizer steps, instead of epochs
     batch_size: Count = 32  # dataset rows per optimizer step, over all devices and accumulation
     micro_batch_size: Count = 32  # the most encoder rows in one forward
+    micro_batch_tokens: Count | None = None  # the most tokens in it, padding too; null: any number
     learning_rate: Positive = 1e-4  # at its peak
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup: Fraction = 0.1  # share of the steps

@@ -309,7 +309,12 @@ def _training_loop(
         recipe,
         model,
         prepared.encoder.tokenizer,
-        Predictor(model, prepared.encoder, recipe.training.micro_batch_size),
+        Predictor(
+            model,
+            prepared.encoder,
+            recipe.training.micro_batch_size,
+            recipe.training.micro_batch_tokens,
+        ),
         TrainingData(prepared.train, prepared.datasets_of_tasks(), validation, further),
         accelerator=accelerator,
         folder=folder,

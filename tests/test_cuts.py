@@ -42,9 +42,10 @@ def test_rows_of_one_length_are_cut_only_where_they_must_be() -> None:
     st.lists(st.tuples(st.integers(1, 30), st.integers(1, 4)), min_size=1, max_size=7),
     st.integers(1, 8),
     st.integers(0, 40),
+    st.none() | st.integers(1, 200),
 )
 def test_items_of_several_rows_are_cut_where_it_costs_least(
-    items: list[tuple[int, int]], most_rows: int, piece_cost: int
+    items: list[tuple[int, int]], most_rows: int, piece_cost: int, most_padded: int | None
 ) -> None:
     sizes, counts = (np.array(one) for one in zip(*sorted(items), strict=True))
 
@@ -54,12 +55,17 @@ def test_items_of_several_rows_are_cut_where_it_costs_least(
     def cost(cuts: tuple[int, ...]) -> int:
         return sum(piece_cost + counts[a:b].sum() * sizes[b - 1] for a, b in pieces(cuts))
 
+    def fits(a: int, b: int) -> bool:
+        rows = counts[a:b].sum()
+        padded = rows * sizes[b - 1]
+        return rows <= most_rows and (most_padded is None or padded <= most_padded)
+
     others = [
         cuts
         for number in range(len(sizes))
         for cuts in combinations(range(1, len(sizes)), number)
-        if all(b - a == 1 or counts[a:b].sum() <= most_rows for a, b in pieces(cuts))
+        if all(b - a == 1 or fits(a, b) for a, b in pieces(cuts))
     ]
-    cuts = tuple(cheapest_cuts(sizes, most_rows, piece_cost, counts))
+    cuts = tuple(cheapest_cuts(sizes, most_rows, piece_cost, counts, most_padded=most_padded))
     assert cuts in others
     assert cost(cuts) == min(map(cost, others))

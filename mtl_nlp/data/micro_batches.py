@@ -15,6 +15,7 @@ def micro_batches(
     most_rows: int,
     *,
     forward_cost: int,
+    most_tokens: int | None = None,
     encoder_rows: Mapping[str, Ints] | None = None,
     rank: int = 0,
     world_size: int = 1,
@@ -29,6 +30,8 @@ def micro_batches(
         lengths: Dataset name -> tokens of each of its rows, as the mixture was given.
         most_rows: The most encoder rows of a piece; a row that has more is a piece by itself.
         forward_cost: Tokens that could be computed in the time that one more forward costs.
+        most_tokens: The most tokens of a piece with its padding, encoder rows times the longest; a
+            row that has more is a piece by itself; None for no limit.
         encoder_rows: Dataset name -> encoder rows of each of its rows; one by default.
         rank: From 0.
         world_size: Number of ranks.
@@ -46,14 +49,15 @@ def micro_batches(
     dataset = np.repeat(np.arange(len(plan.rows)), list(plan.counts.values()))
     mine = np.lexsort((tokens, dataset))[rank::world_size]
     mine = mine[np.argsort(tokens[mine], kind="stable")]
+    cuts = cheapest_cuts(
+        tokens[mine], most_rows, forward_cost, counts[mine], most_padded=most_tokens
+    )
     return [
         {
             name: rows[piece[dataset[piece] == number]]
             for number, name in enumerate(plan.rows)
             if (dataset[piece] == number).any()
         }
-        for piece in np.split(
-            mine, cheapest_cuts(tokens[mine], most_rows, forward_cost, counts[mine])
-        )
+        for piece in np.split(mine, cuts)
         if len(piece)
     ]

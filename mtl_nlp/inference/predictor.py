@@ -29,11 +29,13 @@ class Predictor:
         model: In evaluation mode while it predicts; its mode is restored.
         encoder: Makes sub-words of rows.
         batch_size: The most encoder rows in one forward, unless a single row has more.
+        batch_tokens: The same of tokens with padding; None for no limit.
     """
 
     model: MultiTaskModel
     encoder: RowEncoder
     batch_size: int = 32
+    batch_tokens: int | None = None
 
     def decode(
         self, encoded: Mapping[View, EncodedRows], wanted: Mapping[str, np.ndarray]
@@ -155,8 +157,10 @@ class Predictor:
         ends = np.cumsum(rows.encoder_rows.counts[numbers])
         start = 0
         while start < len(numbers):
-            before = ends[start - 1] if start else 0
-            stop = int(np.searchsorted(ends, before + self.batch_size, side="right"))
+            before, most = ends[start - 1] if start else 0, self.batch_size
+            if self.batch_tokens is not None:
+                most = min(most, self.batch_tokens // int(rows.lengths[numbers[start]]))
+            stop = int(np.searchsorted(ends, before + most, side="right"))
             yield numbers[start : max(stop, start + 1)]
             start = max(stop, start + 1)
 

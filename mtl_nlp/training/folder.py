@@ -22,6 +22,7 @@ _MAY_CHANGE = (
     "output",
     "tasks.*.metrics",
     "training.micro_batch_size",
+    "training.micro_batch_tokens",
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.early_stopping",

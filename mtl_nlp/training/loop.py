@@ -243,6 +243,7 @@ class TrainingLoop:
             self.lengths,
             self.spec.micro_batch_size,
             forward_cost=self.forward_cost,
+            most_tokens=self.spec.micro_batch_tokens,
             encoder_rows={name: split.encoder_rows for name, split in self.data.train.items()},
             rank=self.rank,
             world_size=self.world_size,

@@ -125,15 +125,28 @@ def _check_whole_steps(
 ) -> None:
     """Refuse a step that must be cut where a task compares all its rows."""
     compared = [name for name, task in tasks.items() if task.whole_step]
+    if not compared:
+        return
+    spec = recipe.training
     most = max(int(split.encoder_rows.max()) for split in train.values())
-    needed = recipe.training.batch_size * most
-    if compared and needed > recipe.training.micro_batch_size:
-        raise RecipeError(
-            f"training.micro_batch_size: task {compared[0]!r} compares all rows of a step, which"
-            f" may be {needed} encoder rows ({recipe.training.batch_size} rows of up to {most})"
-            f" and so must go through the encoder together; expected at least {needed}, found"
-            f" {recipe.training.micro_batch_size}; raise it, or lower training.batch_size"
-        )
+    longest = max(int(split.lengths.max()) for split in train.values())
+    rows = spec.batch_size * most
+    for key, allowed, needed, what in (
+        ("micro_batch_size", spec.micro_batch_size, rows, ""),
+        (
+            "micro_batch_tokens",
+            spec.micro_batch_tokens,
+            rows * longest,
+            f" of up to {longest} tokens",
+        ),
+    ):
+        if allowed is not None and needed > allowed:
+            raise RecipeError(
+                f"training.{key}: task {compared[0]!r} compares all rows of a step, which may be"
+                f" {rows} encoder rows{what} ({spec.batch_size} rows of up to {most}) and so must"
+                f" go through the encoder together; expected at least {needed}, found {allowed};"
+                " raise it, or lower training.batch_size"
+            )
 
 
 def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mtl_nlp.data.micro_batches import micro_batches
 from mtl_nlp.data.mixture import Mixture, StepPlan
@@ -23,6 +25,39 @@ def test_a_rank_without_rows_gets_no_pieces() -> None:
     lengths = {"only": np.full(2, 7)}
     plan = Mixture(lengths, batch_size=2, sampling=SamplingSpec(), seed=13, steps=1).plan(0)
     assert micro_batches(plan, lengths, 4, forward_cost=9, rank=2, world_size=3) == []
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.integers(1, 150),
+    st.integers(1, 3),
+)
+def test_no_piece_has_more_tokens_than_allowed_unless_it_is_one_row(
+    items: list[tuple[int, int]], most_rows: int, most_tokens: int, world_size: int
+) -> None:
+    lengths, counts = ({"a": np.array(one)} for one in zip(*items, strict=True))
+    plan = StepPlan(0, {"a": np.arange(len(items))}, {})
+    pieces = [
+        piece["a"]
+        for rank in range(world_size)
+        for piece in micro_batches(
+            plan,
+            lengths,
+            most_rows,
+            forward_cost=30,
+            most_tokens=most_tokens,
+            encoder_rows=counts,
+            rank=rank,
+            world_size=world_size,
+        )
+    ]
+    assert sorted(np.concatenate(pieces)) == list(range(len(items)))
+    for rows in pieces:
+        encoder_rows = counts["a"][rows].sum()
+        padded = encoder_rows * lengths["a"][rows].max()
+        assert len(rows) == 1 or (encoder_rows <= most_rows and padded <= most_tokens)
 
 
 @pytest.mark.parametrize("forward_cost", [24, 48, 96])

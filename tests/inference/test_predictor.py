@@ -61,6 +61,23 @@ def test_batches_change_nothing(predictor: Predictor, size: int) -> None:
     assert rounded(together) == rounded(alone)
 
 
+@pytest.mark.parametrize("tokens", [1, 20, 60])
+def test_no_forward_has_more_tokens_than_allowed_unless_it_is_one_row(
+    predictor: Predictor, tokens: int
+) -> None:
+    seen = []
+    hook = predictor.model.register_forward_pre_hook(
+        lambda _, args, batch: seen.append(batch["input_ids"].shape), with_kwargs=True
+    )
+    records = [{"text": text} for text in TEXTS]
+    small = Predictor(predictor.model, predictor.encoder, 100, tokens).predict(records)
+    hook.remove()
+    assert len(seen) > 1
+    assert all(rows == 1 or rows * seq_len <= tokens for rows, seq_len in seen)
+    assert sum(rows for rows, _ in seen) == len(TEXTS)
+    assert rounded(small) == rounded(predictor.predict(records))
+
+
 @given(order=st.permutations(range(len(TEXTS))))
 @settings(max_examples=10, deadline=None)
 def test_predictions_stand_in_the_rows_order(predictor: Predictor, order: list[int]) -> None:

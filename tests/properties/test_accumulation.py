@@ -34,7 +34,13 @@ def prepared_by_mix(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
 
 
 def run_steps(
-    prepared: Prepared, folder: Path, *, cut: int, steps: int, dtype: torch.dtype = torch.float32
+    prepared: Prepared,
+    folder: Path,
+    *,
+    cut: int,
+    steps: int,
+    dtype: torch.dtype = torch.float32,
+    tokens: int | None = None,
 ) -> tuple[list[dict[str, Any]], Gradients]:
     """Train some steps; their records, and the last step's gradient before clipping."""
     model = tiny_model(prepared).to(dtype)
@@ -43,7 +49,8 @@ def run_steps(
         parameter.register_post_accumulate_grad_hook(
             lambda p, name=name: gradients.update({name: p.grad.clone()})
         )
-    tiny_loop(prepared, model, folder, micro_batch_size=cut, max_steps=steps).run()
+    spec = {"micro_batch_size": cut, "micro_batch_tokens": tokens, "max_steps": steps}
+    tiny_loop(prepared, model, folder, **spec).run()
     return steps_of(folder), gradients
 
 
@@ -113,6 +120,7 @@ def test_over_many_steps_the_losses_agree(
     whole, *cut = (
         run_steps(prepared, tmp_path / str(cut), cut=cut, steps=6)[0] for cut in (32, 8, 1)
     )
+    cut.append(run_steps(prepared, tmp_path / "tokens", cut=32, steps=6, tokens=90)[0])
     assert whole[0]["losses"] != whole[-1]["losses"], "nothing was learned"
     for other in cut:
         for one, step in zip(whole, other, strict=True):

@@ -133,6 +133,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "training.max_steps": (9, False),
     "training.batch_size": (16, False),
     "training.micro_batch_size": (4, True),
+    "training.micro_batch_tokens": (4096, True),
     "training.learning_rate": (0.5, False),
     "training.schedule": ("constant", False),
     "training.warmup": (0.0, False),
