@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from mtl_nlp.training.selection import Selection, selection_score
 from mtl_nlp.training.skipping import NONE_SKIPPED, NotFiniteError
 from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
 from mtl_nlp.training.step import OptimizerStep, StepDone
+from mtl_nlp.training.trial import Piece, largest_piece, try_piece
 from mtl_nlp.training.tuning import tune_tasks
 from mtl_nlp.vocabulary import Vocabulary
 
@@ -73,6 +75,11 @@ class TrainingData:
     def lengths(self) -> dict[str, np.ndarray]:
         """Sub-words of each training row, by dataset."""
         return {name: split.lengths for name, split in self.train.items()}
+
+    @cached_property
+    def encoder_rows(self) -> dict[str, np.ndarray]:
+        """Encoder rows of each training row, by dataset."""
+        return {name: split.encoder_rows for name, split in self.train.items()}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -182,6 +189,8 @@ class TrainingLoop:
                 log.truncate_after(self.done)
             interruption = stack.enter_context(Interruption())
             self._announce()
+            if self.accelerator.device.type != "cpu":  # which refuses no memory, but slows or kills
+                self.try_largest_piece()
             while self.done < self.steps and not self._exhausted():
                 began = time.monotonic()
                 plan = self.mixture.plan(self.done)
@@ -237,24 +246,36 @@ class TrainingLoop:
         return patience is not None and self.selection.since >= patience
 
     def _batches(self, plan: StepPlan) -> list[Batch]:
-        """This process's pieces of a step, on its device; each has at least one row."""
-        pieces = micro_batches(
+        """This process's pieces of a step; each has at least one row."""
+        return [self._batch(piece, plan.step) for piece in self._pieces(plan)]
+
+    def _batch(self, piece: Piece, step: int) -> Batch:
+        tables = [self.data.train[name].take(rows) for name, rows in piece.items()]
+        return self.collator.batch(tables, draw_key(self.recipe.seed, step))
+
+    def _pieces(self, plan: StepPlan) -> list[dict[str, np.ndarray]]:
+        return micro_batches(
             plan,
             self.lengths,
             self.spec.micro_batch_size,
             forward_cost=self.forward_cost,
             most_tokens=self.spec.micro_batch_tokens,
-            encoder_rows={name: split.encoder_rows for name, split in self.data.train.items()},
+            encoder_rows=self.data.encoder_rows,
             rank=self.rank,
             world_size=self.world_size,
         )
-        key = draw_key(self.recipe.seed, plan.step)
-        return [
-            self.collator.batch(
-                [self.data.train[name].take(rows) for name, rows in piece.items()], key
-            )
-            for piece in pieces
-        ]
+
+    def try_largest_piece(self) -> None:
+        """Run forward and backward of the largest piece of the next pass; nothing changes.
+
+        Raises:
+            UserError: If memory runs out, with what to lower.
+        """
+        ahead = range(self.done, min(self.done + self.mixture.steps_per_pass, self.steps))
+        plans = map(self.mixture.plan, ahead)
+        piece = largest_piece(plans, self._pieces, self.lengths, self.data.encoder_rows)
+        batch = self._batch(piece, self.done) if piece else None
+        try_piece(self.model, batch, self.optimizer.optimizer, self.accelerator, self.recipe)
 
     def _agree(self, batches: Sequence[Batch], signum: int) -> tuple[dict[str, int], int, int]:
         """Labelled items, tokens and signal of the whole step over all processes."""
