@@ -14,6 +14,7 @@ from mtl_nlp.hub.origins import hub_id, starting_point
 from mtl_nlp.hub.run_folder import RunFolder, UnreadableError, known
 from mtl_nlp.recipe import DatasetSpec, Recipe
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.tasks.text_generation import TextGeneration
 
 LIBRARY = "mtl_nlp"
 KEPT = ("license", "license_name", "license_link", "language")  # a person's own words in a card
@@ -23,7 +24,14 @@ _PIPELINES = {
     "AutoModelForQuestionAnswering": "question-answering",
     "AutoModelForMultipleChoice": "multiple-choice",
     "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForSeq2SeqLM": "text2text-generation",
 }
+_PIPELINES_OF_OWN = {
+    "multi_label_token_classification": "token-classification",
+    "sentence_similarity": "sentence-similarity",
+    "span_classification": "token-classification",
+}
+"""Those of task types whose heads are of no stock class."""
 # Names of metrics on the Hub and their arguments, where they are not our names.
 _HUB_METRICS: dict[str, tuple[str, dict[str, Any] | None]] = {
     "macro_f1": ("f1", {"average": "macro"}),
@@ -45,7 +53,7 @@ def card_metadata(folder: RunFolder, name: str, kept: Mapping[str, Any]) -> dict
     recipe = known(lambda: folder.recipe)
     results = list(task_results(folder).values())
     metrics = dict.fromkeys(result.metric_type for one in results for result in one)
-    pipelines = {_PIPELINES.get(str(task.auto_class)) for task in tasks.values()}
+    pipelines = {_known_pipeline(task) for task in tasks.values()}
     ids = [hub_id(spec.path) for spec in recipe.datasets.values()] if recipe else []
     types = [task.type.replace("_", "-") for task in tasks.values()]
     card: dict[str, Any] = ModelCardData(
@@ -83,7 +91,7 @@ def task_results(folder: RunFolder) -> dict[str, list[EvalResult]]:
 
 def pipeline_of(task: Task) -> str:
     """The Hub's name for a kind of task."""
-    return _PIPELINES.get(str(task.auto_class), task.type.replace("_", "-"))
+    return _known_pipeline(task) or task.type.replace("_", "-")
 
 
 def kept_from(card: Path) -> dict[str, Any]:
@@ -98,6 +106,13 @@ def kept_from(card: Path) -> dict[str, Any]:
 def is_number(value: Any) -> bool:
     """Whether a metric's value is a number, as a score is."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _known_pipeline(task: Task) -> str | None:
+    """The Hub's own name for a kind of task, where it has one."""
+    if isinstance(task, TextGeneration) and task.target_language is not None:
+        return "translation"
+    return _PIPELINES.get(str(task.auto_class)) or _PIPELINES_OF_OWN.get(task.type)
 
 
 def _results(folder: RunFolder, recipe: Recipe, task: Task) -> Iterator[EvalResult]:

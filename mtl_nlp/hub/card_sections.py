@@ -20,6 +20,7 @@ from mtl_nlp.tasks.base import Task, options_of
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 _FEW_LABELS = 12  # shown in the table; more are folded
+_OFF = (None, "none", 0.0, ())  # options that go without saying, False among them
 _NOT_SETTINGS = ("training.trackers", "training.checkpoint_every", "training.keep_checkpoints")
 
 
@@ -139,9 +140,9 @@ def versions() -> str:
 def _kind(task: Task) -> str:
     given = {name: (getattr(task, name), f.default) for name, f in options_of(type(task)).items()}
     options = [
-        f"{name}: {value}"
+        f"{name}: {', '.join(value) if isinstance(value, tuple) else value}"
         for name, (value, default) in given.items()
-        if value != default or value not in (None, "none", 0.0)  # what is off goes without saying
+        if value != default or value not in _OFF
     ]
     return text(task.type.replace("_", " ") + (f" ({', '.join(options)})" if options else ""))
 

@@ -358,6 +358,39 @@ def test_one_kind_of_task_is_the_models_pipeline(run: Path) -> None:
     assert metadata(write_card(run).path)["pipeline_tag"] == "text-classification"
 
 
+@pytest.mark.parametrize(
+    ("task", "pipeline"),
+    [
+        ({"type": "masked_language_modeling"}, "fill-mask"),
+        ({"type": "multiple_choice"}, "multiple-choice"),
+        ({"type": "question_answering"}, "question-answering"),
+        ({"type": "sentence_similarity"}, "sentence-similarity"),
+        ({"type": "span_classification", "labels": ["person"]}, "token-classification"),
+        ({"type": "text_generation"}, "text2text-generation"),
+        ({"type": "text_generation", "target_language": "de_DE"}, "translation"),
+        ({"type": "dependency_parsing", "labels": ["root"]}, None),
+    ],
+)
+def test_a_kind_of_task_has_the_hubs_name_where_there_is_one(
+    run: Path, task: dict[str, Any], pipeline: str | None
+) -> None:
+    config = json.loads((run / "config.json").read_text())
+    config["tasks"] = [{**task, "name": "only"}]
+    (run / "config.json").write_text(json.dumps(config))
+    front = metadata(write_card(run).path)
+    assert front.get("pipeline_tag") == pipeline
+    assert (pipeline or task["type"].replace("_", "-")) in front["tags"]
+
+
+def test_options_that_are_on_are_told_and_the_others_not(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())
+    config["tasks"][1]["after"] = ["mood"]
+    (run / "config.json").write_text(json.dumps(config))
+    text = write_card(run).path.read_text()
+    assert "| `intent` | text classification (after: mood) |" in text
+    assert "after_gradient" not in text
+
+
 # Pieces that are missing or broken
 
 LOST = {  # what a card without the piece cannot tell
