@@ -228,12 +228,16 @@ def run_script(recipe: Recipe) -> Run:
 
 
 def _count_parameters(model: MultiTaskModel) -> dict[str, Any]:
-    """Parameters of encoder and heads."""
+    """Parameters of encoder and heads, and of the decoder beside them where there is one."""
+    encoder = {id(p) for p in model.encoder.parameters()}
+    decoder = () if model.decoder is None else model.decoder.parameters()
+    apart = [p.numel() for p in decoder if id(p) not in encoder]  # its embeddings are the encoder's
     return {
         "encoder": sum(p.numel() for p in model.encoder.parameters()),
         "heads": {
             name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
         },
+        **({"decoder": sum(apart)} if apart else {}),
     }
 
 

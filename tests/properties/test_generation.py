@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 
-from mtl_nlp import MultiTaskModel, Recipe, pipeline, train
+from mtl_nlp import MultiTaskModel, Recipe, check, pipeline, train
 from mtl_nlp.inference.export import export_transformers
 from tests.ranks import Ranks
 from tests.rows import json_dataset
@@ -94,6 +94,18 @@ def test_both_directions_are_scored(trained: Path) -> None:
     for name in WRITERS:
         assert list(scores[name]) == ["chrf", "bleu"]
         assert 0 <= scores[name]["chrf"] <= 1
+
+
+def test_check_counts_the_decoder_once_and_its_embeddings_with_the_encoder(
+    folder: Path, trained: Path
+) -> None:
+    counted = check(recipe_of(folder, "checked"))["parameters"]
+    model = MultiTaskModel.from_pretrained(trained)
+    assert list(counted) == ["encoder", "heads", "decoder"]
+    assert counted["heads"].keys() == TASKS.keys()
+    assert [counted["heads"][name] for name in WRITERS] == [0, 0]
+    whole = counted["encoder"] + sum(counted["heads"].values()) + counted["decoder"]
+    assert whole == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("most_rows", [12, 5])
