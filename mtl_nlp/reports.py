@@ -156,12 +156,12 @@ def task_types(types: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableTyp
         for number, way in enumerate(described["columns"]):
             for column in way:
                 head = "columns" if number == 0 else "or"
-                grid.add_row(head, column, described["column_meanings"].get(column, ""))
+                grid.add_row(head, column, Text(described["column_meanings"].get(column, "")))
         for number, (option, its) in enumerate(described["options"].items()):
             values = " | ".join(map(str, its["choices"]))
             default = "none" if its["default"] is None else its["default"]
             meaning = f"{its['meaning']} ({values}{'; ' if values else ''}default {default})"
-            grid.add_row("options" if number == 0 else "", option, meaning)
+            grid.add_row("options" if number == 0 else "", option, Text(meaning))
         grid.add_row("metrics", described["metrics"][0], ", ".join(described["metrics"][1:]))
         for where, metrics in described["metrics_where"].items():
             grid.add_row("", metrics[0], f"{', '.join(metrics[1:])} (with {where})")
@@ -233,6 +233,8 @@ def _budget(report: Mapping[str, Any], recipe: Recipe) -> Iterator[RenderableTyp
     grid.add_row("training", f"{steps} of {training.batch_size} rows{length}")
     grid.add_row("encoder", f"{recipe.encoder}, {_size(parameters['encoder'])} parameters")
     grid.add_row("heads", f"{heads} parameters")
+    if "decoder" in parameters:
+        grid.add_row("decoder", f"{_size(parameters['decoder'])} parameters")
     grid.add_row("output", recipe.output)
     yield grid
 

@@ -47,6 +47,22 @@ def rows_of(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
+def test_a_decoder_is_told_of_beside_the_heads() -> None:
+    parameters = {**PLAN["parameters"], "decoder": 1_234_567}
+    told = shown(plan({**PLAN, "parameters": parameters}, RECIPE))
+    assert ["decoder", "1.2", "M", "parameters"] in rows_of(told)
+    assert "decoder" not in shown(plan(PLAN, RECIPE))
+
+
+def test_brackets_in_meanings_are_no_markup() -> None:
+    described = describe_type(TASK_TYPES["question_answering"])
+    described["column_meanings"]["answers"] = "lists [text] of {text: [a]}"
+    described["options"]["max_answer"]["meaning"] = "at most [bold] words"
+    told = shown(task_types({"question_answering": described}))
+    assert "lists [text] of {text: [a]}" in told
+    assert "at most [bold] words" in told
+
+
 def test_a_plan_has_every_number() -> None:
     rows = rows_of(shown(plan(PLAN, RECIPE)))
     for expected in (
