@@ -239,13 +239,18 @@ class Task(ABC):
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """The loss of the given rows as a sum and a count."""
 
+    @property
+    def tunes(self) -> bool:
+        """Whether `tune` has anything to learn; by default where its type overrides it."""
+        return type(self).tune is not Task.tune
+
     def tune(
         self, logits: np.ndarray, encodings: Sequence[Encoding], references: Sequence[Any]
     ) -> Self:
         """The task with what validation teaches its decoding (thresholds); by default itself.
 
         It is called before each scoring of validation, with all labelled rows of it at once, and
-        the model keeps what it gives. Only a type that overrides it costs that pass over the rows.
+        the model keeps what it gives. Only a task that ``tunes`` costs that pass over the rows.
         What it gives must depend on the arguments alone, not on an earlier tuning, and must change
         neither the logits nor the loss: else a resumed training would go on differently.
 

@@ -141,6 +141,11 @@ class QuestionAnswering(Task):
         )
         return LossSum(total / 2, self.count(labels))
 
+    @property
+    def tunes(self) -> bool:
+        """Where train has an answer to every question there is no threshold to learn."""
+        return self.null_threshold is not None
+
     def tune(
         self, logits: np.ndarray, encodings: Sequence[Encoding], references: Sequence[Answers]
     ) -> Self:

@@ -13,7 +13,7 @@ from mtl_nlp.training.evaluation import LabelledRows, labelled_tasks
 
 
 def tune_tasks(predictor: Predictor, validation: Sequence[LabelledRows]) -> None:
-    """Let every task type that has a `Task.tune` tune the model's tasks of it.
+    """Let every task that ``tunes`` learn from validation.
 
     With several processes each goes through all rows, and all take what the first one found, since
     other devices may compute other last bits.
@@ -24,7 +24,7 @@ def tune_tasks(predictor: Predictor, validation: Sequence[LabelledRows]) -> None
     """
     tasks = predictor.model.tasks
     labelled = labelled_tasks(validation)
-    names = [name for name in tasks if name in labelled and _tunes(tasks[name])]
+    names = [name for name in tasks if name in labelled and tasks[name].tunes]
     if not names:
         return
     logits, encodings, references = _predicted(predictor, validation, names)
@@ -40,10 +40,6 @@ def set_tasks(model: MultiTaskModel, tasks: Mapping[str, Task]) -> None:
     model.tasks.update(tasks)
     for task in model.tasks.values():  # all of them, since the last set stands last
         model.config.set_task(task)
-
-
-def _tunes(task: Task) -> bool:
-    return type(task).tune is not Task.tune
 
 
 def _predicted(

@@ -1,6 +1,7 @@
 """What validation teaches a task stays with the weights that it was taught for."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from mtl_nlp import MultiTaskModel, Recipe, evaluate, pipeline, train
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.run import prepare
 from mtl_nlp.tasks.multi_label_classification import MultiLabelClassification
+from mtl_nlp.tasks.question_answering import QuestionAnswering
+from mtl_nlp.tasks.text_classification import TextClassification
 from mtl_nlp.tasks.views import PLAIN
 from mtl_nlp.training.checkpoints import checkpoints
 from mtl_nlp.training.evaluation import evaluate_rows
@@ -56,6 +59,14 @@ def thresholds(folder: Path) -> tuple[float, ...]:
     task = MultiTaskModel.from_pretrained(folder).tasks["about"]
     assert isinstance(task, MultiLabelClassification)
     return task.thresholds
+
+
+def test_a_task_without_anything_to_tune_costs_no_pass() -> None:
+    answered = QuestionAnswering(name="qa")
+    assert not answered.tunes
+    assert replace(answered, null_threshold=0.0).tunes
+    assert MultiLabelClassification(name="about", labels=ABOUT).tunes
+    assert not TextClassification(name="intent", labels=ABOUT).tunes
 
 
 def test_a_task_is_tuned_on_all_labelled_rows_of_all_datasets(
