@@ -22,8 +22,8 @@ class Vocabulary:
 
     def ids(self, text: str) -> list[int]:
         """The sub-words of a text, without special tokens."""
-        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return found
+        found = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return list(found)  # not verbose: it warns of texts that no encoder reads whole
 
     def text(self, ids: Sequence[int], *, special: bool = False) -> str:
         """The text of sub-words, special tokens left out unless they are wanted."""

@@ -32,7 +32,11 @@ _TRUNCATION: dict[str, bool | str] = {
 """What the tokenizer shortens, by the way that a text is read."""
 _WAY = "<U16"  # NumPy type of such a way
 _NO_LIMIT = 10**9
-_BARE: dict[str, Any] = {"add_special_tokens": False, "return_attention_mask": False}
+_BARE: dict[str, Any] = {
+    "add_special_tokens": False,
+    "return_attention_mask": False,
+    "verbose": False,  # of texts that are longer than the encoder takes: windows are made of them
+}
 
 
 @dataclass(frozen=True)

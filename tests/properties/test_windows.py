@@ -1,5 +1,6 @@
 """A long text in windows: nothing is lost, every word is in one window, and heads see one text."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -177,3 +178,15 @@ def test_tokens_of_a_window_are_those_of_the_encoder(predictor: Predictor) -> No
             torch.testing.assert_close(logits["pos"][0, place], per_window["pos"][window, inside])
             break
     torch.testing.assert_close(logits["mood"][0], per_window["mood"].mean(0))
+
+
+def test_a_pair_beyond_what_the_encoder_takes_is_no_cause_for_warnings(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    encoder = windows(32, 4)
+    encoder.tokenizer.deprecation_warnings.clear()  # which it gives once only
+    encoded(encoder, {"text": "good", "text_pair": "day " * 600})
+    assert not caplog.records
+    encoder.tokenizer("day " * 600)
+    assert caplog.records  # a tokenizer called as it is does warn
