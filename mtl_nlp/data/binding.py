@@ -79,6 +79,9 @@ class Binding:
     def column(self, dataset: Dataset) -> Iterator[Fields]:
         """The fields of every row, and its ``words`` where the task learns from them."""
         wanted = [*self.columns.values(), *([] if self.words is None else [self.words])]
+        if not wanted:  # rows that are taken from a table, as a held-out share is, need a column
+            yield from ({} for _ in range(len(dataset)))
+            return
         narrow = dataset.select_columns(list(dict.fromkeys(wanted)))
         features = dataset.features  # copied anew whenever it is asked for
         for record in records(narrow):

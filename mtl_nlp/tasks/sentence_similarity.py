@@ -104,17 +104,22 @@ class SentenceSimilarity(Task):
             raise ValueError("labels: a score has no label names; leave them out")
         if class_names:
             raise ValueError(f"expected numbers, found the classes {', '.join(class_names)}")
-        values = [row["label"] for row in rows if "label" in row]
-        if not values:
+        scored, numbers = False, []
+        for row in rows:
+            if "label" not in row:
+                continue
+            if self.criterion == "in_batch":
+                raise ValueError(
+                    "criterion: in_batch takes every row as alike and reads no scores; leave out"
+                    " label, or use cosent or mse"
+                )
+            scored = True
+            if row["label"] is not None:
+                numbers.append(self._number(row["label"]))
+        if not scored:
             if self.criterion == "mse":
                 raise ValueError("criterion: mse needs scores; name their column, label: COLUMN")
             return replace(self, criterion="in_batch")
-        if self.criterion == "in_batch":
-            raise ValueError(
-                "criterion: in_batch takes every row as alike and reads no scores; leave out label,"
-                " or use cosent or mse"
-            )
-        numbers = [self._number(value) for value in values if value is not None]
         if len(set(numbers)) < 2:
             raise ValueError(
                 f"expected at least two different scores in train, found {sorted(set(numbers))};"

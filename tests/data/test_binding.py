@@ -232,6 +232,12 @@ def test_a_label_that_cannot_be_learned_is_told_with_its_row() -> None:
         _learn(MOOD, _labels("a", "b", "c"), _labels(0.0, 0.5))
 
 
+def test_rows_without_label_columns_are_counted_where_they_are_taken_from_a_table() -> None:
+    held_out = _labels(*"abcde").select([3, 1])
+    binding = Binding(task="t", dataset="d", columns={}, rename={})
+    assert list(binding.column(held_out)) == [{}, {}]
+
+
 def test_rows_that_teach_nothing_are_told_with_their_datasets() -> None:
     expected = r"dataset 'd', 'e', split train: task 't': expected at least two different labels"
     with pytest.raises(DataError, match=expected):

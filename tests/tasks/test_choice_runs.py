@@ -255,6 +255,23 @@ def test_export_is_refused_and_the_encoder_is_left_to_save(alike: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pairs_without_scores_may_be_held_out_of_train(tmp_path: Path) -> None:
+    recipe = recipe_of(tmp_path, "run", {"near": similarity()}, max_steps=1)
+    spec = recipe.datasets["pairs"]
+    assert spec.data_files is not None
+    only = {"train": spec.data_files["train"]}
+    held_out = recipe.model_copy(
+        update={"datasets": {"pairs": spec.model_copy(update={"data_files": only})}}
+    )
+    report = check(held_out)
+    assert set(report["datasets"]["pairs"]["rows"]) == {"train", "validation"}
+
+
+def test_a_score_that_is_none_is_told_with_its_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"row 0, column text: .*expected a number, found '"):
+        check(recipe_of(tmp_path, "run", {"near": similarity(label="text")}, max_steps=1))
+
+
 def test_a_criterion_that_does_not_go_with_the_label_column_is_told(tmp_path: Path) -> None:
     tasks = {"near": similarity(label="label", criterion="in_batch")}
     with pytest.raises(
