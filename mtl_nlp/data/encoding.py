@@ -115,9 +115,14 @@ class RowEncoder:
             )
         room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=True)
         if self.long_text == "windows" and self.stride >= room:
+            if room < 1:
+                raise RecipeError(
+                    f"max_length: a window of {self.max_length} sub-words has no room for text"
+                    f" beside the {self.max_length - room} special ones of a pair; use more"
+                )
             raise RecipeError(
                 f"stride: {self.stride} sub-words of overlap leave no room for new ones in a window"
-                f" of max_length {self.max_length}; use at most {max(room - 1, 0)}"
+                f" of max_length {self.max_length}; use at most {room - 1}"
             )
 
     def row(self, record: Mapping[str, Any]) -> Row:
@@ -142,6 +147,8 @@ class RowEncoder:
             raise ValueError("column tokens: expected a list of words, found null")
         words = self._words(_checked_text(record, "text"))
         if "choices" in record:
+            if "text_pair" in record:
+                raise ValueError("expected text_pair or choices beside text, found both")
             return Row(words, choices=tuple(map(self._words, _checked_choices(record["choices"]))))
         if "text_pair" not in record:
             return Row(words)

@@ -107,6 +107,10 @@ class Predictor:
 
     def _row(self, record: Mapping[str, Any], place: str, more: Sequence[str]) -> Row:
         given = {name: record[name] for name in INPUTS if record.get(name) is not None}
+        if not given and (empty := [name for name in INPUTS if name in record]):
+            raise DataError(
+                f"{place}: column {empty[0]}: expected an input, found null; mend or drop the row"
+            )
         if not given:
             raise DataError(
                 f"{place}: expected a column text or tokens, found"
@@ -171,6 +175,8 @@ def _array(logits: torch.Tensor) -> np.ndarray:
 
 def check_task_names(tasks: Mapping[str, Task], names: Sequence[str] | None) -> None:
     """Raise a UserError for a name that is no task of the model."""
+    if isinstance(names, str):
+        raise UserError(f"tasks: expected a list of names, found {names!r}; write [{names!r}]")
     if unknown := [name for name in names or () if name not in tasks]:
         raise UserError(f"tasks: no task {unknown[0]!r}; the model has {', '.join(tasks)}")
 

@@ -150,7 +150,9 @@ def test_the_models_mode_is_left_as_it_was(predictor: Predictor) -> None:
     [
         ({}, "row 1: expected a column text or tokens, found none"),
         ({"review": "a"}, "row 1: expected a column text or tokens, found review"),
-        ({"text": None}, "row 1: expected a column text or tokens, found text"),
+        ({"text": None}, "row 1: column text: expected an input, found null; mend or drop"),
+        ({"tokens": None}, "row 1: column tokens: expected an input, found null"),
+        ({"text": "a", "text_pair": "b", "choices": ["c", "d"]}, "row 1: expected text_pair or ch"),
         ({"text": " "}, "row 1: column text: expected text, found an empty one"),
         ({"text": 3}, "row 1: column text: expected text, found 3"),
         ({"text": "a", "text_pair": ""}, "row 1: column text_pair: expected text"),
@@ -192,6 +194,8 @@ def test_a_named_task_needs_its_input(
 def test_an_unknown_task_is_refused(predictor: Predictor) -> None:
     with pytest.raises(UserError, match="no task 'mod'; the model has mood, ner, pos, entailed"):
         predictor.predict([{"text": "a"}], ["mod"])
+    with pytest.raises(UserError, match=r"expected a list of names, found 'mood'; write \['mo"):
+        predictor.predict([{"text": "a"}], "mood")
 
 
 def test_what_is_cut_off_gets_the_fallback(predictor: Predictor, tmp_path: Path) -> None:

@@ -180,10 +180,18 @@ def test_tokens_of_a_window_are_those_of_the_encoder(predictor: Predictor) -> No
     torch.testing.assert_close(logits["mood"][0], per_window["mood"].mean(0))
 
 
+def test_a_window_without_room_is_told() -> None:
+    with pytest.raises(RecipeError, match="max_length: a window of 3 sub-words has no room for"):
+        windows(3, 0)
+    with pytest.raises(RecipeError, match=r"stride: 9 .* use at most 8"):
+        windows(12, 9)
+
+
 def test_a_pair_beyond_what_the_encoder_takes_is_no_cause_for_warnings(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    caplog.set_level(logging.WARNING, "transformers")  # which other tests quieten
     encoder = windows(32, 4)
     encoder.tokenizer.deprecation_warnings.clear()  # which it gives once only
     encoded(encoder, {"text": "good", "text_pair": "day " * 600})
