@@ -258,7 +258,10 @@ class MultiTaskModel(HubModel, WithDecoder):
                 f"tasks.{name}.labels: missing; without rows to learn them from, name all labels of"
                 f" a {built.type} task"
             )
-        self.set_head(built)
+        try:
+            self.set_head(built)
+        except ValueError as error:
+            raise RecipeError(f"tasks.{name}: {error}") from error
 
     def set_head(self, task: Task) -> None:
         """Give the model a fresh head for a task that is already built."""

@@ -93,6 +93,10 @@ def test_a_task_is_added_and_removed(model: MultiTaskModel) -> None:
         ({**TOPIC, "labels": ["a"]}, "tasks.new: .*at least 2 labels, found a alone"),
         ({"type": "text_classification"}, "tasks.new.labels: missing; .*name all labels of a text"),
         ({"type": "token_classification"}, "tasks.new.labels: missing; .*name all labels of a tok"),
+        (
+            {"type": "relation_classification", "labels": ["made"]},
+            "tasks.new: a head of relations needs .* give the task labels and span_labels",
+        ),
     ],
 )
 def test_a_badly_described_task_is_refused(
