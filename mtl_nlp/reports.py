@@ -256,6 +256,8 @@ def _shown(text: str, predicted: Any) -> Text:
             return Text("none", "dim")
         case {"label": label, "score": float(score)}:
             return Text.assemble((str(label), "bold green"), (f"  {score:.2f}", "dim"))
+        case {"embedding": numbers}:
+            return Text(f"embedding of {len(numbers)} numbers (--json shows them)", "dim")
         case {"words": words, "tags": tags}:
             shown = Text()
             for word, tag in zip(words, tags, strict=True):

@@ -54,6 +54,12 @@ def test_a_decoder_is_told_of_beside_the_heads() -> None:
     assert "decoder" not in shown(plan(PLAN, RECIPE))
 
 
+def test_an_embedding_is_not_spelt_out() -> None:
+    told = shown(prediction("A text.", {"alike": {"embedding": [0.25] * 384}}))
+    assert rows_of(told)[1][:5] == ["alike", "embedding", "of", "384", "numbers"]
+    assert "0.25" not in told
+
+
 def test_brackets_in_meanings_are_no_markup() -> None:
     described = describe_type(TASK_TYPES["question_answering"])
     described["column_meanings"]["answers"] = "lists [text] of {text: [a]}"
