@@ -13,7 +13,8 @@ from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.recipe import Recipe, TaskSpec
 from mtl_nlp.tasks import build_task, task_type
 from mtl_nlp.tasks.after import check_all_after
-from mtl_nlp.tasks.base import Fields, Task, label_name, options_of
+from mtl_nlp.tasks.base import Fields, Task, options_of
+from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.tasks.own import is_own, load_own_type
 from mtl_nlp.words import Words, join_words, split_words
 

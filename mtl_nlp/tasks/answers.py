@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mtl_nlp.tasks.base import Encoding
+from mtl_nlp.tasks.labels import whole_number
 from mtl_nlp.words import Words
 
 
@@ -76,14 +77,13 @@ def listed_answers(value: Any) -> list[tuple[str, int]] | None:
                 )
             pairs = list(zip(texts, starts, strict=True))
     if pairs is None or not all(
-        isinstance(text, str) and isinstance(start, int) and not isinstance(start, bool)
-        for text, start in pairs
+        isinstance(text, str) and whole_number(start) is not None for text, start in pairs
     ):
         raise ValueError(
             "expected answers as {text: [words of text_pair], answer_start: [characters]}, empty"
             f" lists where there is none, found {value!r:.80}"
         )
-    return pairs
+    return [(text, int(start)) for text, start in pairs]
 
 
 def widened(text: str, start: int, context: Words) -> str:

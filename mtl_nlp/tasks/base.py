@@ -1,7 +1,6 @@
 """What a task type is: everything the rest of the package asks of one."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from typing import Any, ClassVar, Self
@@ -107,8 +106,6 @@ class Task(ABC):
     per_token: ClassVar[bool] = False
     """Whether its logits stand for sub-words or words. Of a long text that is read in windows such
     a head is given one sequence; of others the logits of all windows are averaged."""
-    whole_step: ClassVar[bool] = False
-    """Whether its loss compares the rows of a step with each other, so that no step may be cut."""
     judged: ClassVar[bool] = True
     """Whether its primary metric, more of which is better, counts in the mean over the tasks."""
     learns_from_words: ClassVar[bool] = False
@@ -159,6 +156,11 @@ class Task(ABC):
         """Whether it can be predicted for such a row; by default one like those of training."""
         pair = (row.pair is not None) == ("text_pair" in self.inputs)
         return pair and ("choices" not in self.inputs or bool(row.choices))
+
+    @property
+    def whole_step(self) -> bool:
+        """Whether its loss compares the rows of a step with each other, so no step may be cut."""
+        return False
 
     @property
     def own_head(self) -> str:
@@ -306,67 +308,3 @@ def options_of(task_type: type[Task]) -> dict[str, Field[Any]]:
     """The fields of a task type that a recipe may set."""
     fields: dict[str, Field[Any]] = task_type.__dataclass_fields__
     return {name: f for name, f in fields.items() if "option" in f.metadata}
-
-
-def stock_labels(config: PreTrainedConfig) -> tuple[str, ...]:
-    """The label names of a stock checkpoint, in the order of its logits.
-
-    Raises:
-        ValueError: If two logits bear one name.
-    """
-    by_id = {int(key): str(label) for key, label in (config.id2label or {}).items()}
-    names = tuple(by_id[key] for key in sorted(by_id))
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"expected distinct label names in id2label, found {twice[0]!r} twice")
-    return names
-
-
-def label_ids(
-    labels: Sequence[str], predictions: Sequence[str], references: Sequence[str]
-) -> tuple[list[int], list[int]]:
-    """Predicted and right labels as their ids.
-
-    Labels that training did not have are numbered behind the others, so that they count as errors.
-    """
-    every = dict.fromkeys([*labels, *references, *predictions])
-    ids = {label: number for number, label in enumerate(every)}
-    return [ids[label] for label in predictions], [ids[label] for label in references]
-
-
-def label_name(value: Any, labels: Sequence[str]) -> str:
-    """The name of a label given by name or index.
-
-    A whole number that is itself the name of a label is that label, else it counts from 0.
-
-    Raises:
-        ValueError: If it is neither text nor a whole number, is empty, or counts past the last
-            label.
-    """
-    if isinstance(value, bool | np.bool_):
-        value = str(bool(value)).lower()
-    if isinstance(value, str):
-        if not value.strip():
-            raise ValueError(
-                f"expected a label, found {value!r}, an empty one; name it, or give null, which"
-                " stands for no label"
-            )
-        return value
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        value = int(value)  # a CSV column of whole numbers with gaps is read as floats
-    if not isinstance(value, int | np.integer):
-        raise ValueError(f"expected a label's name or index, found {value!r}")
-    if not labels or str(value) in labels:
-        return str(value)
-    if not 0 <= value < len(labels):
-        raise ValueError(
-            f"label index {value} is out of range: there are {len(labels)} labels,"
-            f" {', '.join(labels)}"
-        )
-    return labels[int(value)]
-
-
-def sorted_labels(counts: Counter[str]) -> tuple[str, ...]:
-    """Label names in a stable order: as numbers where all are, else as text."""
-    if all(name.lstrip("-").isdecimal() for name in counts):
-        return tuple(sorted(counts, key=int))
-    return tuple(sorted(counts))

@@ -15,16 +15,8 @@ from transformers import PreTrainedConfig
 from mtl_nlp.heads.biaffine import BiaffineHead
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import (
-    Decoded,
-    Encoding,
-    Fields,
-    LossSum,
-    Task,
-    label_name,
-    option,
-    sorted_labels,
-)
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.labels import label_name, sorted_labels, whole_number
 from mtl_nlp.tasks.trees import best_tree, tree_problem
 from mtl_nlp.words import Row
 
@@ -234,9 +226,11 @@ def _tree(fields: Fields, labels: Sequence[str]) -> Tree | None:
 def _head(value: Any) -> int:
     if isinstance(value, str) and value.isdecimal():
         return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"expected the number of a head's word, or 0 for the root, found {value!r}")
+    if (number := whole_number(value)) is not None:
+        return number
+    raise ValueError(
+        f"expected the number of a head's word, or 0 for the root, found {value!r:.80}"
+    )
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

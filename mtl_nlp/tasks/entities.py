@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtl_nlp.tasks.base import label_name
+from mtl_nlp.tasks.labels import label_name, whole_number
 from mtl_nlp.tasks.schemes import Span, write_tags
 from mtl_nlp.words import Row, overlap
 
@@ -24,8 +24,9 @@ def read_entities(value: Any) -> list[Span]:
 
 def _entity(value: Any) -> Span:
     if isinstance(value, Mapping):
-        start, end, label = (value.get(key) for key in ("start", "end", "label"))
-        if isinstance(start, int) and isinstance(end, int) and label is not None:
+        start, end = (whole_number(value.get(key)) for key in ("start", "end"))
+        label = value.get("label")
+        if start is not None and end is not None and label is not None:
             return Span(start, end, label_name(label, ()))
     raise ValueError(f"expected an entity with start, end and label, found {value!r:.80}")
 

@@ -225,7 +225,7 @@ def _lemmas(value: Any) -> list[str | None] | None:
     if not isinstance(value, list):
         raise ValueError(f"expected a list of lemmas, one per word, found {value!r:.80}")
     for lemma in value:
-        if lemma is not None and (not isinstance(lemma, str) or not lemma):
+        if lemma is not None and (not isinstance(lemma, str) or not lemma.strip()):
             raise ValueError(
                 f"expected a lemma or null, found {lemma!r}; null is for a word without a label"
             )

@@ -14,16 +14,9 @@ from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.multi_label_metrics import multi_label_scores
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import (
-    Decoded,
-    Encoding,
-    Fields,
-    LossSum,
-    label_name,
-    sorted_labels,
-    stock_labels,
-)
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
 from mtl_nlp.tasks.class_loss import ClassTask, sigmoid_loss
+from mtl_nlp.tasks.labels import label_name, sorted_labels, stock_labels
 from mtl_nlp.tasks.thresholds import best_thresholds
 from mtl_nlp.words import Row
 

@@ -15,7 +15,8 @@ from transformers import PreTrainedConfig
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, label_name, sorted_labels
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
+from mtl_nlp.tasks.labels import label_name, sorted_labels
 from mtl_nlp.tasks.places import at_their_numbers
 from mtl_nlp.words import Row
 

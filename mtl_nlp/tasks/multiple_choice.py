@@ -15,6 +15,7 @@ from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.ranking_metrics import ranking_scores
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
+from mtl_nlp.tasks.labels import whole_number
 from mtl_nlp.tasks.views import View
 from mtl_nlp.words import Row
 
@@ -165,10 +166,10 @@ class MultipleChoice(Task):
         """A whole number, also as text, which classes and ``map`` give."""
         if isinstance(value, str) and value.isdecimal():
             return int(value)
-        whole = isinstance(value, int | float | np.number) and float(value).is_integer()
-        if isinstance(value, bool) or not whole:
+        number = whole_number(value)
+        if number is None:
             raise ValueError(
                 f"expected the number of the right choice, from 0, found {value!r:.80}; names such"
                 f" as A are made numbers by map: {{A: 0}} in tasks.{self.name}"
             )
-        return int(value)
+        return number

@@ -1,6 +1,5 @@
 """A number per text (or pair of texts): a rating, a degree, a likeness."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -16,6 +15,7 @@ from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.regression_metrics import regression_scores
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.labels import finite_number
 from mtl_nlp.words import Row
 
 
@@ -146,11 +146,7 @@ class Regression(Task):
         return ()
 
     def _number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise ValueError(f"expected a number, found {value!r:.80}")
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError(f"expected a finite number, found {number}; null marks a missing one")
+        number = finite_number(value)
         if self.bounds is not None and not self.bounds[0] <= number <= self.bounds[1]:
             low, high = self.bounds
             raise ValueError(f"expected a number within bounds [{low:g}, {high:g}], found {number}")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtl_nlp.metrics import nested_span_scores
-from mtl_nlp.tasks.base import sorted_labels
+from mtl_nlp.tasks.labels import label_name, sorted_labels, whole_number
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.tasks.spans import reading_order
 
@@ -176,22 +176,25 @@ def _relation(value: Any, number: int, spans: int) -> Relation:
         raise ValueError(
             f"relation {number}: expected a record of head, tail and label, found {value!r:.80}"
         )
-    head, tail, label = value["head"], value["tail"], value["label"]
-    for end in (head, tail):
-        if not isinstance(end, int) or isinstance(end, bool):
+    ends = []
+    for key in ("head", "tail"):
+        end = whole_number(value[key])
+        if end is None:
             raise ValueError(
                 f"relation {number}: expected the indices of two spans as head and tail, found"
-                f" {end!r}"
+                f" {value[key]!r:.80}"
             )
         if not 0 <= end < spans:
             raise ValueError(
                 f"relation {number} points at span {end}, but there are {spans} spans; head and"
                 " tail count spans from 0"
             )
-    if label is None:
+        ends.append(end)
+    if value["label"] is None:
         raise ValueError(f"relation {number}: expected a label, found null")
+    head, tail = ends
     if head == tail:
         raise ValueError(
             f"relation {number} joins span {head} to itself; give it two spans or drop it"
         )
-    return Relation(head, tail, str(label))
+    return Relation(head, tail, label_name(value["label"], ()))

@@ -1,6 +1,5 @@
 """How alike two texts are, by one vector for each: search, duplicates, clusters."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
@@ -16,6 +15,7 @@ from mtl_nlp.ragged import Ragged
 from mtl_nlp.ranking_metrics import ranking_scores, retrieval_ranks
 from mtl_nlp.regression_metrics import regression_scores
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.labels import finite_number
 from mtl_nlp.tasks.views import View
 from mtl_nlp.words import Row
 
@@ -81,7 +81,7 @@ class SentenceSimilarity(Task):
         return Apart()
 
     @property
-    def whole_step(self) -> bool:  # type: ignore[override]
+    def whole_step(self) -> bool:
         """Whether its loss compares the rows of a step with each other."""
         return self.criterion != "mse"
 
@@ -115,7 +115,7 @@ class SentenceSimilarity(Task):
                 )
             scored = True
             if row["label"] is not None:
-                numbers.append(self._number(row["label"]))
+                numbers.append(finite_number(row["label"]))
         if not scored:
             if self.criterion == "mse":
                 raise ValueError("criterion: mse needs scores; name their column, label: COLUMN")
@@ -131,7 +131,7 @@ class SentenceSimilarity(Task):
         """The score; without scores the second text."""
         if self.criterion == "in_batch":
             return None if row.pair is None else row.pair.text
-        return None if fields["label"] is None else self._number(fields["label"])
+        return None if fields["label"] is None else finite_number(fields["label"])
 
     def encode(self, value: float | str, encoding: Encoding) -> float:
         """The score within the range of a cosine, see `_cosine_of`; 1 without scores."""
@@ -215,14 +215,6 @@ class SentenceSimilarity(Task):
         """The training rows' range laid on [0, 1]; on [-1, 1] where it has scores below 0."""
         share = (score - self.low) / (self.high - self.low)
         return 2 * share - 1 if self.low < 0 else share
-
-    def _number(self, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise ValueError(f"expected a number, found {value!r:.80}")
-        number = float(value)
-        if not math.isfinite(number):
-            raise ValueError(f"expected a finite number, found {number}; null marks a missing one")
-        return number
 
 
 def cosent_loss(cosines: Tensor, scores: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from transformers import PreTrainedConfig
 from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, label_name
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
+from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.words import Row
 
 _SLACK = 0.02  # by which rounded probabilities may miss 1 in sum

@@ -15,8 +15,9 @@ from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.spans import SpanHead
 from mtl_nlp.metrics import nested_span_scores
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option, sorted_labels
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
 from mtl_nlp.tasks.entities import entity_words, read_entities
+from mtl_nlp.tasks.labels import sorted_labels
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.tasks.spans import (
     WIDTH,

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from mtl_nlp.tasks.base import Fields, label_name
+from mtl_nlp.tasks.base import Fields
+from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.tasks.schemes import Scheme, read_spans, write_tags
 from mtl_nlp.tasks.tags import given_tags, span_types, written_tags
 

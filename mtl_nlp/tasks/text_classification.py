@@ -14,17 +14,9 @@ from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.metrics import classification_scores
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import (
-    Decoded,
-    Encoding,
-    Fields,
-    LossSum,
-    label_ids,
-    label_name,
-    sorted_labels,
-    stock_labels,
-)
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
 from mtl_nlp.tasks.class_loss import ClassTask
+from mtl_nlp.tasks.labels import label_ids, label_name, sorted_labels, stock_labels
 from mtl_nlp.words import Row
 
 

@@ -17,21 +17,12 @@ from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.metrics import span_scores
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import (
-    Decoded,
-    Encoding,
-    Fields,
-    LossSum,
-    label_ids,
-    label_name,
-    option,
-    sorted_labels,
-    stock_labels,
-)
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, option
 from mtl_nlp.tasks.chains import best_tags, up_to_last, with_unknown
 from mtl_nlp.tasks.class_loss import ClassTask
 from mtl_nlp.tasks.decoders import FITS_LOSS, best_linear_tags
 from mtl_nlp.tasks.entities import entity_tags
+from mtl_nlp.tasks.labels import label_ids, label_name, sorted_labels, stock_labels
 from mtl_nlp.tasks.places import at_first_sub_words, at_their_numbers
 from mtl_nlp.tasks.schemes import LegalPaths, read_spans, tag_names, write_tags
 from mtl_nlp.tasks.tag_learning import count_labels, count_tags, learn_types, type_of_tag
