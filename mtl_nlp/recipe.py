@@ -243,13 +243,17 @@ class Recipe(Spec):
         """
         from mtl_nlp import recipe_file as files
 
-        return type(self)(**files.apply_overrides(self.model_dump(), overrides))
+        content = self.model_dump(exclude_unset=True)
+        return type(self)(**files.apply_overrides(content, overrides))
 
     def resolved(self) -> Self:
-        """The recipe with local files, folders and output absolute: the same from any folder."""
+        """The recipe with local files, folders and output absolute: the same from any folder.
+
+        What was not set in it is not set in what it gives.
+        """
         from mtl_nlp import recipe_file as files
 
-        content = files.absolute_paths(self.model_dump(), Path.cwd())
+        content = files.absolute_paths(self.model_dump(exclude_unset=True), Path.cwd())
         content["output"] = files.absolute(self.output, Path.cwd())
         return type(self)(**content)
 

@@ -122,7 +122,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         changed = [f"going on under a changed recipe: {'; '.join(changes)}"] if changes else []
         for note in (*changed, *further.notes, *prepared.notes, *doubts):
             progress.say(f"note: {note}")
-        folder.begin(recipe, overwrite=overwrite)
+        folder.begin(prepared.recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()
     if recipe.training.trackers:
         accelerator.init_trackers("mtl_nlp")

@@ -116,37 +116,49 @@ def prepare(recipe: Recipe) -> Prepared:
             tasks=[tasks[b.task] for b in own],
             bindings=own,
         )
-    _check_whole_steps(recipe, tasks, train)
+    recipe = _with_whole_steps(recipe, tasks, train, say=notes)
     return Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
 
 
-def _check_whole_steps(
-    recipe: Recipe, tasks: Mapping[str, Task], train: Mapping[str, EncodedSplit]
-) -> None:
-    """Refuse a step that must be cut where a task compares all its rows."""
+def _with_whole_steps(
+    recipe: Recipe,
+    tasks: Mapping[str, Task],
+    train: Mapping[str, EncodedSplit],
+    *,
+    say: list[str],
+) -> Recipe:
+    """The recipe with room for whole steps in one forward, where a task compares all their rows.
+
+    Raises:
+        RecipeError: If it asks for less room.
+    """
     compared = [name for name, task in tasks.items() if task.whole_step]
     if not compared:
-        return
-    spec = recipe.training
+        return recipe
+    training = recipe.training
     most = max(int(split.encoder_rows.max()) for split in train.values())
     longest = max(int(split.lengths.max()) for split in train.values())
-    rows = spec.batch_size * most
-    for key, allowed, needed, what in (
-        ("micro_batch_size", spec.micro_batch_size, rows, ""),
-        (
-            "micro_batch_tokens",
-            spec.micro_batch_tokens,
-            rows * longest,
-            f" of up to {longest} tokens",
-        ),
-    ):
-        if allowed is not None and needed > allowed:
+    rows = training.batch_size * most
+    reason = (
+        f"task {compared[0]!r} compares all rows of a step, which may be {rows} encoder rows of up"
+        f" to {longest} tokens ({training.batch_size} rows of up to {most})"
+    )
+    for key, needed in (("micro_batch_size", rows), ("micro_batch_tokens", rows * longest)):
+        allowed = getattr(training, key)
+        if key in training.model_fields_set and allowed is not None and needed > allowed:
             raise RecipeError(
-                f"training.{key}: task {compared[0]!r} compares all rows of a step, which may be"
-                f" {rows} encoder rows{what} ({spec.batch_size} rows of up to {most}) and so must"
-                f" go through the encoder together; expected at least {needed}, found {allowed};"
-                " raise it, or lower training.batch_size"
+                f"training.{key}: {reason} and so must go through the encoder together; expected at"
+                f" least {needed}, found {allowed}; raise it, leave it out, or lower"
+                " training.batch_size"
             )
+    if rows <= training.micro_batch_size:
+        return recipe
+    say.append(
+        f"training.micro_batch_size is {rows} here, not {training.micro_batch_size}: {reason}; if"
+        " memory runs out, lower training.batch_size"
+    )
+    roomy = training.model_copy(update={"micro_batch_size": rows})
+    return recipe.model_copy(update={"training": roomy})
 
 
 def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:

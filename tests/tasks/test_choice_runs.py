@@ -239,6 +239,29 @@ def test_steps_whose_rows_are_compared_are_not_cut(folder: Path) -> None:
         train(recipe_of(folder, "of31", tasks, max_steps=3, micro_batch_size=31))
 
 
+def test_where_its_size_is_not_set_a_forward_takes_the_step_whole(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = {"alike": similarity(label="label")}
+    recipe = recipe_of(folder, "unset", tasks, max_steps=3)
+    content = recipe.model_dump(exclude_unset=True)
+    content["training"] |= {"batch_size": 32}
+    del content["training"]["micro_batch_size"]
+    recipe = Recipe(**content)
+    note = "training.micro_batch_size is 64 here, not 32: task 'alike' compares all rows of a step"
+    assert [w for w in check(recipe)["warnings"] if w.startswith(note)]
+    run = train(recipe).path
+    assert note in " ".join(capsys.readouterr().err.split())
+    # Its own recipe says so, and repeats it; the one it was made of may go on with it.
+    again = Recipe.from_yaml(run / "recipe.yaml", [f"output={folder / 'again'}"])
+    assert again.training.micro_batch_size == 64
+    assert steps_of(train(again).path) == steps_of(run)
+    assert train(recipe, resume=True).path == run
+    content["training"]["micro_batch_size"] = 32
+    with pytest.raises(RecipeError, match="expected at least 64, found 32; raise it, leave it out"):
+        check(Recipe(**content))
+
+
 def test_a_loaded_model_scores_as_it_did(folder: Path, alike: Path) -> None:
     recipe = Recipe.from_yaml(alike / "recipe.yaml")
     kept = json.loads((alike / "metrics.json").read_text())["validation"]
