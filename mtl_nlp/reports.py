@@ -115,7 +115,7 @@ def reading(file: RowFile, *, quiet: bool) -> Iterator[Iterator[PlacedRow]]:
 
 
 def describe_type(task_type: "type[Task]") -> dict[str, Any]:
-    """A task type as JSON values: what it is, columns, metrics, options."""
+    """A task type as JSON values: what it is, input, columns, metrics, options."""
     from mtl_nlp.tasks.base import options_of
 
     hints = get_type_hints(task_type)
@@ -130,6 +130,7 @@ def describe_type(task_type: "type[Task]") -> dict[str, Any]:
     }
     return {
         "summary": summary,
+        "input": [list(way) for way in task_type.takes],
         "columns": [list(way) for way in task_type.columns],
         "column_meanings": dict(task_type.column_meanings),
         "metrics": list(task_type(name="any").metric_names),
@@ -153,14 +154,19 @@ def task_types(types: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableTyp
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(no_wrap=True)
         grid.add_column()
+        for number, way in enumerate(described["input"]):
+            grid.add_row("or" if number else "input", " + ".join(way), "")
         for number, way in enumerate(described["columns"]):
-            for column in way:
-                head = "columns" if number == 0 else "or"
+            for place, column in enumerate(way):
+                head = "" if place else "or" if number else "columns"
                 grid.add_row(head, column, Text(described["column_meanings"].get(column, "")))
+            if number and not way:
+                grid.add_row("or", "none", "")
         for number, (option, its) in enumerate(described["options"].items()):
             values = " | ".join(map(str, its["choices"]))
-            default = "none" if its["default"] is None else its["default"]
+            default = "none" if its["default"] in (None, ()) else its["default"]
             meaning = f"{its['meaning']} ({values}{'; ' if values else ''}default {default})"
+            # Not as it is: brackets would be taken for markup.
             grid.add_row("options" if number == 0 else "", option, Text(meaning))
         grid.add_row("metrics", described["metrics"][0], ", ".join(described["metrics"][1:]))
         for where, metrics in described["metrics_where"].items():

@@ -152,8 +152,13 @@ def test_every_task_type_is_described(name: str) -> None:
     told = shown(task_types({name: described}), width=200)
     assert described["summary"] in told
     columns = [column for way in described["columns"] for column in way]
-    for word in (*described["metrics"], *described["options"], *columns):
+    inputs = [" + ".join(way) for way in described["input"]]
+    assert inputs
+    for word in (*described["metrics"], *described["options"], *columns, *inputs):
         assert word in told
+    meanings = [option["meaning"] for option in described["options"].values()]
+    for meaning in (*described["column_meanings"].values(), *meanings):
+        assert meaning in told.replace("\n", " ") or len(meaning) > 150  # those are wrapped
 
 
 def test_a_bar_does_not_swallow_the_rows(
