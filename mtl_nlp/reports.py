@@ -154,8 +154,7 @@ def task_types(types: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableTyp
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(no_wrap=True)
         grid.add_column()
-        for number, way in enumerate(described["input"]):
-            grid.add_row("or" if number else "input", " + ".join(way), "")
+        grid.add_row("input", "", ", or ".join(map(" + ".join, described["input"])))
         for number, way in enumerate(described["columns"]):
             for place, column in enumerate(way):
                 head = "" if place else "or" if number else "columns"
