@@ -307,3 +307,10 @@ def test_a_task_that_learns_from_words_is_given_them(
     assert fields.keys() == {"lemmas", "words"}
     found = fields["words"]
     assert list(zip(found.starts, found.strings(), strict=True)) == words
+
+
+def test_rows_of_a_task_without_columns_are_counted_also_in_a_part_of_a_table() -> None:
+    binding = Binding("t", "d", {}, {})
+    table = Dataset.from_dict({"text": ["a", "b", "c"]})
+    assert list(binding.column(table)) == [{}] * 3
+    assert list(binding.column(table.select([2, 0]))) == [{}] * 2
