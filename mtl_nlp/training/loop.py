@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -80,6 +81,11 @@ class TrainingData:
     def encoder_rows(self) -> dict[str, np.ndarray]:
         """Encoder rows of each training row, by dataset."""
         return {name: split.encoder_rows for name, split in self.train.items()}
+
+    @cached_property
+    def fingerprints(self) -> dict[str, int]:
+        """A number for each dataset that changes with the number, order or lengths of its rows."""
+        return {name: crc32(split.lengths.tobytes()) for name, split in self.train.items()}
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -158,6 +164,12 @@ class TrainingLoop:
         )
         self.collator = Collator(model.tasks, int(tokenizer.pad_token_id), Vocabulary(tokenizer))
         state = load_state(resume.path) if resume else None
+        if state and (changed := state.data and _changed(state.data, data.fingerprints)):
+            raise UserError(
+                f"--resume: the training rows of dataset {changed[0]!r} are not those that the"
+                " checkpoint was trained on, in number, order or length; bring them back, or train"
+                " anew with --overwrite"
+            )
         if resume:
             load_optimizer(resume.path, optimizer, self.schedule, accelerator.scaler)
         self.done = state.step if state else 0
@@ -421,7 +433,12 @@ class TrainingLoop:
         except SafetensorError as error:  # what safetensors makes of a full disk
             raise OSError(f"model.safetensors could not be written ({error})") from error
         state = TrainingState(
-            self.done, self.mixture.state(self.done), self.selection, dict(self.rows), self.skips
+            self.done,
+            self.mixture.state(self.done),
+            self.selection,
+            dict(self.rows),
+            self.skips,
+            self.data.fingerprints,
         )
         save_state(
             folder,
@@ -430,3 +447,8 @@ class TrainingLoop:
             self.schedule,
             self.accelerator.scaler,
         )
+
+
+def _changed(before: Mapping[str, int], now: Mapping[str, int]) -> list[str]:
+    """The keys whose values are no longer the same."""
+    return [name for name, value in now.items() if before.get(name) != value]

@@ -2,7 +2,7 @@
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class TrainingState:
         selection: The best evaluation so far.
         rows: Rows drawn from each dataset.
         skips: Steps that were skipped.
+        data: A number for each dataset that changes with its training rows; empty where not known.
     """
 
     step: int
@@ -37,6 +38,7 @@ class TrainingState:
     selection: Selection
     rows: dict[str, int]
     skips: Skips = NONE_SKIPPED
+    data: dict[str, int] = field(default_factory=dict)
 
 
 def save_state(
@@ -101,6 +103,7 @@ def load_state(folder: Path) -> TrainingState:
             Selection(**content["selection"]),
             content["rows"],
             Skips(**content.get("skips", {})),
+            content.get("data", {}),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(

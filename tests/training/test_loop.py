@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from mtl_nlp.errors import UserError
 from mtl_nlp.training.checkpoints import checkpoints
+from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import log_of, steps_of, tiny_loop, tiny_model, tiny_recipe
 
@@ -188,3 +189,25 @@ def test_what_is_not_finite_stops_it_before_the_model_is_spoilt(
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter, before[name], rtol=0, atol=0, equal_nan=True)
     assert kept(tmp_path) == []
+
+
+def test_other_training_rows_are_not_resumed_upon(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path)
+    first = prepare(recipe)
+    tiny_loop(first, tiny_model(first), tmp_path / "run", max_steps=2).run()
+    rows = (tmp_path / "news-train.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "news-train.jsonl").write_text("".join(reversed(rows)))
+    other = prepare(recipe)
+    loop = tiny_loop(other, tiny_model(other), tmp_path / "other", max_steps=2)
+    with pytest.raises(UserError, match=r"training rows of dataset 'news' are not those that"):
+        TrainingLoop(
+            loop.recipe,
+            loop.model,
+            loop.tokenizer,
+            loop.predictor,
+            loop.data,
+            accelerator=loop.accelerator,
+            folder=tmp_path / "run",
+            progress=loop.progress,
+            resume=checkpoints(tmp_path / "run" / "checkpoints")[-1],
+        )
