@@ -96,7 +96,8 @@ class TaskSpec(Spec):
 class BalancingSpec(Spec):
     """How the tasks' losses become one."""
 
-    method: Literal["equal"] = "equal"  # weight x share x mean, summed
+    method: Text = "equal"  # weight x share x mean, summed; or a TorchJD method
+    options: Annotated[dict[Text, Any], AfterValidator(values.options)] = {}  # the method's own
 
 
 class TrainingSpec(Spec):

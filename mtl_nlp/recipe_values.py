@@ -167,6 +167,11 @@ def option(value: Any) -> Any:
     )
 
 
+def options(value: dict[str, Any]) -> dict[str, Any]:
+    """Options of a method: whatever YAML can say, their meaning left to the method."""
+    return {key: option(item) for key, item in value.items()}
+
+
 def repo_id(value: str | None) -> str | None:
     """The name of a repository on the Hub."""
     part = r"\w(?:[\w.-]*\w)?"

@@ -29,6 +29,7 @@ from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks.masking import draw_key
+from mtl_nlp.training.balancing import Balancing, build_balancing
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
 from mtl_nlp.training.folder import CHECKPOINTS
@@ -40,7 +41,13 @@ from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection, selection_score
 from mtl_nlp.training.skipping import NONE_SKIPPED, NotFiniteError
-from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
+from mtl_nlp.training.state import (
+    TrainingState,
+    load_balancing,
+    load_optimizer,
+    load_state,
+    save_state,
+)
 from mtl_nlp.training.step import OptimizerStep, StepDone
 from mtl_nlp.training.trial import Piece, largest_piece, try_piece
 from mtl_nlp.training.tuning import tune_tasks
@@ -150,7 +157,8 @@ class TrainingLoop:
                     f"task {compared[0]!r} compares all rows of a step, and {self.world_size}"
                     " processes would each see a part; train it with one process"
                 )
-        optimizer = build_optimizer(model, self.spec)
+        self.balancing = self._balancing()
+        optimizer = build_optimizer(model, self.spec, self.balancing.parameters())
         self.schedule = build_schedule(optimizer, self.spec, self.steps)
         objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
         self.optimizer_step = OptimizerStep(
@@ -158,7 +166,7 @@ class TrainingLoop:
             objective,
             self.optimizer,
             accelerator,
-            datasets=data.datasets,
+            balancing=self.balancing,
             seed=recipe.seed,
             max_grad_norm=self.spec.max_grad_norm,
         )
@@ -172,6 +180,7 @@ class TrainingLoop:
             )
         if resume:
             load_optimizer(resume.path, optimizer, self.schedule, accelerator.scaler)
+            self.balancing.load_state(load_balancing(resume.path))
         self.done = state.step if state else 0
         self.selection = state.selection if state else Selection()
         self.skips = state.skips if state else NONE_SKIPPED
@@ -229,6 +238,15 @@ class TrainingLoop:
                 " the run has none to keep; free space there, and train anew with --overwrite"
             )
         return found[self.selection.step]
+
+    def _balancing(self) -> Balancing:
+        return build_balancing(
+            self.recipe.balancing,
+            self.model.tasks,
+            self.data.datasets,
+            steps_per_pass=math.ceil(sum(self.data.sizes.values()) / self.spec.batch_size),
+            device=self.accelerator.device,
+        )
 
     def _announce(self) -> None:
         planned = self.mixture.planned_draws(self.steps)
@@ -446,6 +464,7 @@ class TrainingLoop:
             self.optimizer.optimizer,
             self.schedule,
             self.accelerator.scaler,
+            self.balancing.state(),
         )
 
 

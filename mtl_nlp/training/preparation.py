@@ -16,6 +16,7 @@ from mtl_nlp.model.encoders import resolve_encoder
 from mtl_nlp.model.loading import load_tokenizer
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.training.balancing import check_balancing
 from mtl_nlp.training.evaluation import LabelledRows, labelled_rows
 from mtl_nlp.training.selection import check_selection
 
@@ -117,7 +118,9 @@ def prepare(recipe: Recipe) -> Prepared:
             bindings=own,
         )
     recipe = _with_whole_steps(recipe, tasks, train, say=notes)
-    return Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
+    prepared = Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
+    check_balancing(recipe, prepared.datasets_of_tasks(), prepared.mixture())
+    return prepared
 
 
 def _with_whole_steps(

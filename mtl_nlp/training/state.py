@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def save_state(
     optimizer: Optimizer,
     schedule: LambdaLR,
     scaler: torch.amp.GradScaler | None,
+    balancing: Mapping[str, Any],
 ) -> None:
     """Write the state beside a checkpoint's model.
 
@@ -58,6 +60,7 @@ def save_state(
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
+        "balancing": dict(balancing),
     }
     try:
         torch.save(content, folder / _OPTIMIZER)
@@ -124,3 +127,10 @@ def load_optimizer(
     schedule.load_state_dict(content["schedule"])
     if scaler is not None:
         scaler.load_state_dict(content["scaler"])
+
+
+def load_balancing(folder: Path) -> dict[str, Any]:
+    """What balancing remembered at a checkpoint."""
+    content = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = content["balancing"]
+    return state

@@ -1,12 +1,9 @@
-"""One optimizer step: forward and backward of its pieces, then the update."""
+"""One optimizer step: the gradient of its pieces, then the update."""
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import DistributedType
@@ -16,8 +13,9 @@ from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.after import read_by
-from mtl_nlp.training.objective import row_shares, step_factors
-from mtl_nlp.training.skipping import NotFiniteError, check_losses
+from mtl_nlp.training.balancing import Balancing
+from mtl_nlp.training.pieces import Pieces
+from mtl_nlp.training.skipping import NotFiniteError
 
 _WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
@@ -45,7 +43,7 @@ class OptimizerStep:
         objective: Of the model, as Accelerate wrapped it.
         optimizer: The same.
         accelerator: Devices, processes and precision.
-        datasets: The datasets of each task.
+        balancing: Of the tasks' losses.
         seed: Of all random numbers of the training.
         max_grad_norm: Euclidean norm that the gradient is clipped to.
     """
@@ -57,12 +55,12 @@ class OptimizerStep:
         optimizer: AcceleratedOptimizer,
         accelerator: Accelerator,
         *,
-        datasets: Mapping[str, Sequence[str]],
+        balancing: Balancing,
         seed: int,
         max_grad_norm: float,
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
-        self.accelerator, self.datasets = accelerator, datasets
+        self.accelerator, self.balancing = accelerator, balancing
         self.seed, self.max_grad_norm = seed, max_grad_norm
 
     def take(self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]) -> StepDone:
@@ -76,60 +74,22 @@ class OptimizerStep:
         Raises:
             NotFiniteError: If a loss or the gradient is not finite; the model is as before.
         """
+        pieces = Pieces(
+            self.model, self.objective, self.accelerator, plan, batches, counts, seed=self.seed
+        )
         try:
-            return self._take(plan, batches, counts)
+            loss, means = self.balancing.backward(pieces)
+            norm = self._update(pieces, means) if means else 0.0
         finally:
             self.optimizer.zero_grad(set_to_none=True)
+        self.balancing.after(pieces)
+        return StepDone(loss, means, norm)
 
-    def _take(
-        self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]
-    ) -> StepDone:
-        self._seed(plan.step)
-        self.objective.train()
-        shares = row_shares(plan.counts, self.datasets)
-        factors = step_factors(self.model.tasks, counts, shares)
-        # Data-parallel gradients are means over the processes; the step's is their sum.
-        scaled = {name: factor * self.accelerator.num_processes for name, factor in factors.items()}
-        totals = dict.fromkeys(self.model.tasks, 0.0)
-        for i, batch in enumerate(batches):
-            last = i == len(batches) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
-                loss, sums = self.objective(batch.to(self.accelerator.device), scaled)
-                self.accelerator.backward(loss)
-            for name, one in sums.items():
-                totals[name] += one.item()
-        means = self._means(totals, counts)
-        norm = self._update(counts, means) if means else 0.0
-        weights = {name: task.weight * shares[name] for name, task in self.model.tasks.items()}
-        return StepDone(sum(weights[name] * mean for name, mean in means.items()), means, norm)
-
-    def _seed(self, step: int) -> None:
-        """Give each step and process random numbers of its own, so that a resume repeats them."""
-        rank = self.accelerator.process_index
-        words = np.random.SeedSequence([self.seed, step, rank]).generate_state(2)
-        seed = int(words[0]) << 32 | int(words[1])
-        # Not torch.manual_seed: it queues a call for every kind of device that is not there.
-        torch.default_generator.manual_seed(seed)
-        if self.accelerator.device.type != "cpu":
-            torch.get_device_module(self.accelerator.device).manual_seed(seed)
-
-    def _means(self, totals: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
-        """Mean loss of each task that the step has labels of."""
-        if self.accelerator.num_processes > 1:
-            mine = torch.tensor(
-                list(totals.values()), device=self.accelerator.device, dtype=torch.float64
-            )
-            summed = self.accelerator.reduce(mine, "sum").tolist()
-            totals = dict(zip(totals, summed, strict=True))
-        means = {name: total / counts[name] for name, total in totals.items() if counts[name]}
-        check_losses(means)
-        return means
-
-    def _update(self, counts: Mapping[str, int], means: Mapping[str, float]) -> float:
+    def _update(self, pieces: Pieces, means: Mapping[str, float]) -> float:
         """Let the optimizer step; the norm of the gradient before clipping."""
         # A head without a label in the step must not move, by weight decay or momentum.
-        taught = read_by([name for name, count in counts.items() if count], self.model.tasks)
-        for name in counts.keys() - taught:
+        taught = read_by(pieces.present, self.model.tasks)
+        for name in self.model.tasks.keys() - taught:
             for parameter in self.model.heads[name].parameters():
                 parameter.grad = None
         norm = self._clip()

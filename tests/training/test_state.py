@@ -9,7 +9,13 @@ from mtl_nlp.recipe import TrainingSpec
 from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.selection import Selection
 from mtl_nlp.training.skipping import Skips
-from mtl_nlp.training.state import TrainingState, load_optimizer, load_state, save_state
+from mtl_nlp.training.state import (
+    TrainingState,
+    load_balancing,
+    load_optimizer,
+    load_state,
+    save_state,
+)
 
 SPEC = TrainingSpec(learning_rate=0.1)
 STATE = TrainingState(
@@ -40,7 +46,7 @@ def test_a_training_goes_on_where_it_stood(tmp_path: Path) -> None:
     whole, half = Training(0), Training(0)
     whole.step(12)
     half.step(5)
-    save_state(tmp_path, STATE, half.optimizer, half.schedule, None)
+    save_state(tmp_path, STATE, half.optimizer, half.schedule, None, {})
     resumed = Training(1)
     resumed.model.load_state_dict(half.model.state_dict())
     load_optimizer(tmp_path, resumed.optimizer, resumed.schedule, None)
@@ -54,15 +60,16 @@ def test_the_scale_of_float16_gradients_goes_along(tmp_path: Path) -> None:
     scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (128.0, 4.0)]
     for scaler in scalers:
         scaler.scale(torch.ones(()))  # makes the scale
-    save_state(tmp_path, STATE, training.optimizer, training.schedule, scalers[0])
+    save_state(tmp_path, STATE, training.optimizer, training.schedule, scalers[0], {})
     load_optimizer(tmp_path, training.optimizer, training.schedule, scalers[1])
     assert scalers[1].get_scale() == 128.0
 
 
 def test_what_is_saved_is_read_back_to_the_last_digit(tmp_path: Path) -> None:
     training = Training(0)
-    save_state(tmp_path, STATE, training.optimizer, training.schedule, None)
+    save_state(tmp_path, STATE, training.optimizer, training.schedule, None, {"x": [1.5]})
     assert load_state(tmp_path) == STATE
+    assert load_balancing(tmp_path) == {"x": [1.5]}
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"step": 1}', '{"step": 1, "mixture": {}, '])

@@ -32,7 +32,7 @@ def test_a_step_repeats_itself_whatever_was_drawn_before(
             Objective(model),
             loop.optimizer,
             Accelerator(cpu=True),
-            datasets=loop.data.datasets,
+            balancing=loop.balancing,
             seed=3,
             max_grad_norm=1.0,
         )

@@ -1,0 +1,134 @@
+"""The pieces of one optimizer step: forward and backward over all of them, on every process."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.model.batch import Batch
+from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.training.skipping import check_losses
+
+_ALIKE = 2**32 - 1
+"""Stands for the process where all of them draw the same numbers; there are fewer processes."""
+
+
+class Pieces:
+    """One step's pieces, which can be gone through more than once.
+
+    Args:
+        model: The model that is trained.
+        objective: Of the model, as Accelerate wrapped it.
+        accelerator: Devices, processes and precision.
+        plan: Of the step.
+        batches: This process's pieces, at least one.
+        counts: Labelled items of each task in the whole step, over all processes.
+        seed: Of all random numbers of the training.
+    """
+
+    def __init__(
+        self,
+        model: MultiTaskModel,
+        objective: nn.Module,
+        accelerator: Accelerator,
+        plan: StepPlan,
+        batches: Sequence[Batch],
+        counts: Mapping[str, int],
+        *,
+        seed: int,
+    ) -> None:
+        self.model, self.objective, self.accelerator = model, objective, accelerator
+        self.plan, self.batches, self.counts, self.seed = plan, batches, counts, seed
+
+    @property
+    def present(self) -> list[str]:
+        """The tasks that the step has labels of, in the model's order."""
+        return [name for name, count in self.counts.items() if count]
+
+    def backward(self, factors: Mapping[str, float]) -> dict[str, float]:
+        """Forward and backward of all pieces; gradients add up to those of the whole step.
+
+        Args:
+            factors: What each task's sum is multiplied by.
+
+        Returns:
+            The mean loss of each task that the step has labels of.
+
+        Raises:
+            NotFiniteError: If a loss is not finite.
+        """
+        self._begin()
+        # Data-parallel gradients are means over the processes; the step's is their sum.
+        scaled = {name: factor * self.accelerator.num_processes for name, factor in factors.items()}
+        totals = dict.fromkeys(self.model.tasks, 0.0)
+        for i, batch in enumerate(self.batches):
+            last = i == len(self.batches) - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
+                loss, sums = self.objective(batch.to(self.accelerator.device), scaled)
+                self.accelerator.backward(loss)
+            for name, one in sums.items():
+                totals[name] += one.item()
+        return self.means(totals)
+
+    def forward(self) -> dict[str, float]:
+        """The means that `backward` gives, without a gradient.
+
+        It draws the same random numbers, so that both go through the same network.
+        """
+        totals = dict.fromkeys(self.model.tasks, 0.0)
+        with torch.no_grad():
+            for sums in self.sums():
+                for name, one in sums.items():
+                    totals[name] += one.item()
+        return self.means(totals)
+
+    def sums(self) -> Iterator[dict[str, Tensor]]:
+        """Each task's sum in one piece after another, with a gradient, past any wrapper."""
+        self._begin()
+        for batch in self.batches:
+            if batch.targets:
+                with self.accelerator.autocast():
+                    found = self.model(**batch.to(self.accelerator.device)).sums
+                yield {name: one.total for name, one in found.items()}
+
+    def means(self, totals: Mapping[str, float]) -> dict[str, float]:
+        """Mean loss of each task that the step has labels of, from this process's sums.
+
+        Raises:
+            NotFiniteError: If one is not finite.
+        """
+        mine = torch.tensor(
+            list(totals.values()), device=self.accelerator.device, dtype=torch.float64
+        )
+        summed = dict(zip(totals, self.over_processes(mine).tolist(), strict=True))
+        means = {name: summed[name] / self.counts[name] for name in self.present}
+        check_losses(means)
+        return means
+
+    def over_processes(self, mine: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        summed: Tensor = self.accelerator.reduce(mine, "sum")
+        return summed
+
+    def seed_alike(self) -> None:
+        """Let all processes draw the same random numbers from now on."""
+        self._seed(_ALIKE)
+
+    def _begin(self) -> None:
+        self.objective.train()
+        self._seed(self.accelerator.process_index)
+
+    def _seed(self, rank: int) -> None:
+        """Give each step and process random numbers of its own, so that a resume repeats them."""
+        words = np.random.SeedSequence([self.seed, self.plan.step, rank]).generate_state(2)
+        seed = int(words[0]) << 32 | int(words[1])
+        # Not torch.manual_seed: it queues a call for every kind of device that is not there.
+        torch.default_generator.manual_seed(seed)
+        if self.accelerator.device.type != "cpu":
+            torch.get_device_module(self.accelerator.device).manual_seed(seed)
