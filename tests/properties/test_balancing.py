@@ -1,5 +1,6 @@
 """Invariants 2 and 4 under every balancing method: cuts change nothing, and a resume neither."""
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from mtl_nlp.errors import RecipeError
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.recipe import BalancingSpec
+from mtl_nlp.run import train
 from mtl_nlp.training.balancing_methods import find_method, method_names
 from mtl_nlp.training.checkpoints import checkpoints
 from mtl_nlp.training.loop import TrainingData, TrainingLoop
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
+from tests.ranks import Ranks, join, start, told, train_until
 from tests.runs import steps_of, tiny_loop, tiny_model, tiny_recipe
 
 TASKS = ("intent", "ner", "topic")
@@ -132,3 +135,46 @@ def test_a_resumed_training_ends_with_the_same_bits(
         read = load_file if file.endswith("safetensors") else torch.load
         ends = [folder / "checkpoints" / "step-000009" / file for folder in (straight, broken)]
         assert_same_bits(*(read(end) for end in ends))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["famo", "uw", "pc_grad", "excess_mtl"])
+def test_two_processes_balance_as_one_does(tmp_path: Path, name: str) -> None:
+    recipe = tiny_recipe(
+        tmp_path,
+        training__max_steps=6,
+        training__batch_size=15,
+        training__micro_batch_size=3,
+        training__max_grad_norm=1e9,
+        balancing={"method": name, "options": OPTIONS.get(name, {})},
+    )
+    ranks = Ranks(recipe.with_overrides([f"output={tmp_path / 'two'}"]))
+    one = train(recipe)
+    assert ranks.join() == [0, 0], told(ranks.folder)
+    for whole, shared in zip(steps_of(one.path), steps_of(ranks.folder), strict=True):
+        assert whole["losses"] == pytest.approx(shared["losses"], rel=1e-4)
+        assert whole["loss"] == pytest.approx(shared["loss"], rel=1e-4)
+        assert whole["grad_norm"] == pytest.approx(shared["grad_norm"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["famo", "uw", "grad_vac"])
+def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path, name: str) -> None:
+    recipe = tiny_recipe(
+        tmp_path,
+        dropout=0.1,
+        training__max_steps=12,
+        training__micro_batch_size=8,
+        training__checkpoint_every=2,
+        balancing={"method": name},
+    )
+    whole = recipe.with_overrides([f"output={tmp_path / 'whole'}"])
+    assert join([start(train_until, whole, "step", 0)], Path(whole.output)) == [0]
+    for moment, number in (("step", 17), ("checkpoint", 9)):
+        killed = join([start(train_until, recipe, moment, number)], Path(recipe.output))
+        assert killed == [-signal.SIGKILL], told(Path(recipe.output))
+    assert join([start(train_until, recipe, "step", 0)], Path(recipe.output)) == [0]
+    assert steps_of(Path(recipe.output)) == steps_of(Path(whole.output))
+    assert_same_bits(
+        *(load_file(Path(one.output) / "model.safetensors") for one in (recipe, whole))
+    )

@@ -129,6 +129,8 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "sampling.cap": (9, False),
     "sampling.main": ("d", False),
     "sampling.ratio": (2.0, False),
+    "balancing.method": ("uw", False),
+    "balancing.options": ({"mu": 0.5}, False),
     "training.epochs": (4, False),
     "training.max_steps": (9, False),
     "training.batch_size": (16, False),
@@ -152,7 +154,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "hub.push": ("never", True),
 }
 """A change of each key, and whether a run may be resumed under it."""
-ONLY_ONE_VALUE = {"datasets.d.streaming", "balancing.method"}
+ONLY_ONE_VALUE = {"datasets.d.streaming"}
 
 
 def changed(key: str, value: Any) -> Recipe:
