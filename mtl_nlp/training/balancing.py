@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType
 from torch import nn
 
 from mtl_nlp.data.mixture import Mixture
@@ -127,6 +128,20 @@ def check_balancing(
         )
     if method.needs_all:
         _check_every_step(recipe, datasets, mixture)
+
+
+def check_not_sharded(spec: BalancingSpec, distributed: DistributedType) -> None:
+    """Refuse a method that goes past Accelerate's wrapper where that alone knows the whole model.
+
+    Raises:
+        RecipeError: If the model lies in parts on several devices.
+    """
+    sharded = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+    if spec.method != EQUAL and distributed in sharded:
+        raise RecipeError(
+            f"balancing.method: {spec.method} needs the whole model on each device, but"
+            f" {distributed.value} shares it out; use equal, or processes with copies of the model"
+        )
 
 
 def _check_every_step(

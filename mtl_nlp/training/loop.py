@@ -29,7 +29,7 @@ from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks.masking import draw_key
-from mtl_nlp.training.balancing import Balancing, build_balancing
+from mtl_nlp.training.balancing import Balancing, build_balancing, check_not_sharded
 from mtl_nlp.training.checkpoints import Checkpoint, checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows
 from mtl_nlp.training.folder import CHECKPOINTS
@@ -240,6 +240,7 @@ class TrainingLoop:
         return found[self.selection.step]
 
     def _balancing(self) -> Balancing:
+        check_not_sharded(self.recipe.balancing, self.accelerator.distributed_type)
         return build_balancing(
             self.recipe.balancing,
             self.model.tasks,

@@ -1,6 +1,5 @@
 """Invariants 2 and 4 under every balancing method: cuts change nothing, and a resume neither."""
 
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from mtl_nlp.training.checkpoints import checkpoints
 from mtl_nlp.training.loop import TrainingData, TrainingLoop
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
-from tests.ranks import Ranks, join, start, told, train_until
+from tests.kills import Kill, run_until
+from tests.ranks import Ranks, told
 from tests.runs import steps_of, tiny_loop, tiny_model, tiny_recipe
 
 TASKS = ("intent", "ner", "topic")
@@ -169,11 +169,10 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path, name: str) -> N
         balancing={"method": name},
     )
     whole = recipe.with_overrides([f"output={tmp_path / 'whole'}"])
-    assert join([start(train_until, whole, "step", 0)], Path(whole.output)) == [0]
-    for moment, number in (("step", 17), ("checkpoint", 9)):
-        killed = join([start(train_until, recipe, moment, number)], Path(recipe.output))
-        assert killed == [-signal.SIGKILL], told(Path(recipe.output))
-    assert join([start(train_until, recipe, "step", 0)], Path(recipe.output)) == [0]
+    run_until(whole)
+    for kill in (Kill("step", 17), Kill("checkpoint", 9)):
+        assert run_until(recipe, kill), f"{kill} came too late"
+    run_until(recipe)
     assert steps_of(Path(recipe.output)) == steps_of(Path(whole.output))
     assert_same_bits(
         *(load_file(Path(one.output) / "model.safetensors") for one in (recipe, whole))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from torch import Tensor
 from torchjd import aggregation, scalarization
 
@@ -12,12 +13,13 @@ from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import BalancingSpec, Recipe
-from mtl_nlp.training.balancing import check_balancing
+from mtl_nlp.training.balancing import check_balancing, check_not_sharded
 from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.objective import count_items
 from mtl_nlp.training.pieces import Pieces
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.scalarizing import OfAll
+from mtl_nlp.training.skipping import NotFiniteError
 from tests.properties.test_balancing import balanced
 from tests.runs import steps_of, tiny_loop, tiny_model, tiny_recipe
 
@@ -246,3 +248,23 @@ def test_it_is_refused_where_it_would_not_be_right(
     mixture = Prepared(**{**vars(prepared), "recipe": asked}).mixture()
     with pytest.raises(RecipeError, match=message):
         check_balancing(asked, prepared.datasets_of_tasks(), mixture)
+
+
+@pytest.mark.parametrize("name", ["grad_vac", "pcd", "excess_mtl"])
+def test_an_aggregator_does_not_see_what_is_not_finite(
+    prepared: Prepared, tmp_path: Path, name: str
+) -> None:
+    model = tiny_model(prepared)
+    loop = tiny_loop(under(prepared, name), model, tmp_path, max_steps=1)
+    before = loop.balancing.state()
+    model.encoder.get_input_embeddings().weight.register_hook(lambda g: g * float("inf"))
+    with pytest.raises(NotFiniteError, match="the gradient of a task is not finite"):
+        loop.balancing.backward(pieces_of(loop, model))
+    assert loop.balancing.state() == before
+
+
+def test_a_model_in_parts_is_refused() -> None:
+    check_not_sharded(BalancingSpec(), DistributedType.FSDP)
+    check_not_sharded(BalancingSpec(method="uw"), DistributedType.MULTI_GPU)
+    with pytest.raises(RecipeError, match="uw needs the whole model on each device, but FSDP"):
+        check_not_sharded(BalancingSpec(method="uw"), DistributedType.FSDP)
