@@ -9,6 +9,7 @@ from accelerate import Accelerator
 
 from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
 from mtl_nlp.training.optimizer import build_optimizer
+from mtl_nlp.training.pieces import Pieces
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.step import OptimizerStep
 from tests.runs import tiny_loop, tiny_model, tiny_recipe
@@ -54,18 +55,14 @@ def test_the_gradient_is_clipped_as_torch_does(
     step.max_grad_norm = max_grad_norm
     twin = copy.deepcopy(model)
     plan = loop.mixture.plan(0)
-    done = step.take(plan, batches := loop._batches(plan), count_items(model.tasks, batches))
+    batches = loop._batches(plan)
+    counts = count_items(model.tasks, batches)
+    done = step.take(plan, batches, counts)
 
-    factors = step_factors(
-        twin.tasks,
-        count_items(twin.tasks, batches),
-        row_shares(plan.counts, loop.data.datasets),
-    )
-    step._seed(plan.step)
     twin.train()
     twin.skip_padding()
-    for batch in batches:
-        Objective(twin)(batch, factors)[0].backward()
+    pieces = Pieces(twin, Objective(twin), loop.accelerator, plan, batches, counts, seed=step.seed)
+    pieces.backward(step_factors(twin.tasks, counts, row_shares(plan.counts, loop.data.datasets)))
     norm = torch.nn.utils.clip_grad_norm_(twin.parameters(), max_grad_norm)
     optimizer = build_optimizer(twin, loop.spec)
     optimizer.step()
