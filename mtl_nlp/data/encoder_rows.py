@@ -111,7 +111,7 @@ class EncoderRows:
         """The sub-words of each text as one sequence, where they stand in all encoder rows.
 
         A text's first window gives all but the words that another window has, a later one its own
-        words alone; all stand in the order of the words.
+        words alone; all stand in the order of the words, special tokens at the end behind them.
 
         Returns:
             Places among the sub-words of all encoder rows laid end to end, text after text, and how
@@ -124,8 +124,13 @@ class EncoderRows:
         own = (words.values >= 0) | (words.values == NOT_ASKED)
         kept = np.flatnonzero(own | (first[row] & (words.values == NO_WORD)))
         text, word = sources[row[kept]], words.values[kept].astype(np.int64)
-        place = text * (word.max(initial=0) + 2) + word + 1
+        last = word.max(initial=0) + 2
+        place = text * (last + 1) + word + 1
         place = np.where(word >= 0, place, np.maximum.accumulate(place))  # behind the word before
+        at = np.where(words.values == NO_WORD, len(row), np.arange(len(row)))
+        next_word = np.minimum.accumulate(at[::-1])[::-1]
+        behind = next_word[kept] >= np.cumsum(words.lengths)[row[kept]]
+        place = np.where(behind, text * (last + 1) + last, place)
         numbers = np.bincount(text, minlength=len(self.windows.values))
         return kept[np.argsort(place, kind="stable")], numbers
 

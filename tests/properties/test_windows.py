@@ -180,6 +180,18 @@ def test_tokens_of_a_window_are_those_of_the_encoder(predictor: Predictor) -> No
     torch.testing.assert_close(logits["mood"][0], per_window["mood"].mean(0))
 
 
+def test_joined_sub_words_are_those_of_the_whole_text_with_its_end_at_the_end() -> None:
+    records = [{"text": "good cat , day " * n} for n in (1, 9, 4)]
+    joined = encoded(windows(9, 2), *records).encoder_rows
+    whole = encoded(RowEncoder(TOKENIZER, 10_000), *records).encoder_rows
+    assert joined.windowed
+    assert not whole.windowed
+    for column in ("input_ids", "words"):
+        ours, theirs = (rows.lined_up(column) for rows in (joined, whole))
+        np.testing.assert_array_equal(ours.lengths, theirs.lengths)
+        np.testing.assert_array_equal(ours.values, theirs.values)
+
+
 def test_a_window_without_room_is_told() -> None:
     with pytest.raises(RecipeError, match="max_length: a window of 3 sub-words has no room for"):
         windows(3, 0)
