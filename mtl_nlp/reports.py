@@ -163,7 +163,7 @@ def task_types(types: Mapping[str, Mapping[str, Any]]) -> Iterator[RenderableTyp
                 grid.add_row("or", "none", "")
         for number, (option, its) in enumerate(described["options"].items()):
             values = " | ".join(map(str, its["choices"]))
-            default = "none" if its["default"] in (None, ()) else its["default"]
+            default = "none" if its["default"] in (None, (), "") else its["default"]
             meaning = f"{its['meaning']} ({values}{'; ' if values else ''}default {default})"
             # Not as it is: brackets would be taken for markup.
             grid.add_row("options" if number == 0 else "", option, Text(meaning))

@@ -60,6 +60,12 @@ def test_an_embedding_is_not_spelt_out() -> None:
     assert "0.25" not in told
 
 
+def test_a_default_of_nothing_is_none() -> None:
+    told = shown(task_types({"x": describe_type(TASK_TYPES["text_generation"])}))
+    assert "(default ())" not in told
+    assert "(default )" not in told
+
+
 def test_brackets_in_meanings_are_no_markup() -> None:
     described = describe_type(TASK_TYPES["question_answering"])
     described["column_meanings"]["answers"] = "lists [text] of {text: [a]}"
