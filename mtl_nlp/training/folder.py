@@ -116,8 +116,13 @@ class OutputFolder:
                     entry.unlink()
         for part in self.path.glob(_PART):
             part.unlink()
-        self.path.mkdir(parents=True, exist_ok=True)
-        recipe.to_yaml(self.path / RECIPE)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            recipe.to_yaml(self.path / RECIPE)
+        except OSError as error:
+            raise UserError(
+                f"output: {self.path} cannot be written to: {error.strerror or error}; name another"
+            ) from error
 
     def finished(self) -> Run | None:
         """The run, if it is finished."""

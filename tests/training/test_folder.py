@@ -261,3 +261,10 @@ def test_a_run_behind_a_link_is_replaced_where_it_is(
     assert link.is_symlink()
     assert [path.name for path in folder.path.iterdir()] == ["recipe.yaml"]
     assert (tmp_path / "elsewhere" / "kept").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    begun = OutputFolder(tmp_path / "taken" / "run")
+    with pytest.raises(UserError, match=r"^output: .*run cannot be written to: .*; name another$"):
+        begun.begin(recipe(), overwrite=False)
