@@ -75,7 +75,8 @@ class _Rows:
     def _code(self) -> list[Path]:
         """The files that decide what becomes of a row, so that no newer code meets old columns."""
         package = Path(__file__).parent.parent
-        own = [package / "words.py", *package.glob("data/*.py"), *package.glob("tasks/*.py")]
+        own = [package / f"{name}.py" for name in ("words", "vocabulary", "ragged")]
+        own += [*package.glob("data/*.py"), *package.glob("tasks/*.py")]
         return sorted({*own, *(Path(inspect.getfile(type(task))) for task in self.tasks)})
 
     def _labels(
