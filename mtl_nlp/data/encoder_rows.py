@@ -127,9 +127,11 @@ class EncoderRows:
         last = word.max(initial=0) + 2
         place = text * (last + 1) + word + 1
         place = np.where(word >= 0, place, np.maximum.accumulate(place))  # behind the word before
-        at = np.where(words.values == NO_WORD, len(row), np.arange(len(row)))
+        at = np.append(np.where(words.values == NO_WORD, len(row), np.arange(len(row))), len(row))
         next_word = np.minimum.accumulate(at[::-1])[::-1]
-        behind = next_word[kept] >= np.cumsum(words.lengths)[row[kept]]
+        ends = np.cumsum(words.lengths)
+        worded = next_word[ends - words.lengths] < ends  # (encoder rows,)
+        behind = worded[row[kept]] & (next_word[kept] >= ends[row[kept]])
         place = np.where(behind, text * (last + 1) + last, place)
         numbers = np.bincount(text, minlength=len(self.windows.values))
         return kept[np.argsort(place, kind="stable")], numbers

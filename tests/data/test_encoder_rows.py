@@ -64,6 +64,18 @@ def test_a_text_in_windows_is_joined_to_one() -> None:
     ]
 
 
+def test_special_tokens_around_the_words_of_a_text_stay_around_them() -> None:
+    words = [[-1, 0, 1, -1], [-1, -2, 2, 3, -1]]
+    blank = [[-1, -1, -1], [-1, 0, -1]]  # its first window holds no word
+    empty: list[list[int]] = [[]]  # where a tokenizer has no special tokens
+    rows = EncoderRows(
+        {"words": Ragged.from_lists(words + blank + empty)}, Ragged.from_lists([[2], [2], [1]])
+    )
+    places, numbers = rows.joined()
+    assert numbers.tolist() == [6, 4, 0]
+    assert places.tolist() == [0, 1, 2, 6, 7, 3, 9, 10, 11, 13]
+
+
 @settings(deadline=None)
 @given(encoder_rows(), st.data())
 def test_rows_are_taken_with_all_that_is_theirs(rows: EncoderRows, data: st.DataObject) -> None:
