@@ -17,6 +17,7 @@ from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
 from mtl_nlp.tasks.labels import label_name, sorted_labels, whole_number
+from mtl_nlp.tasks.places import at_their_numbers
 from mtl_nlp.tasks.trees import best_tree, tree_problem
 from mtl_nlp.words import Row
 
@@ -101,7 +102,7 @@ class DependencyParsing(Task):
 
         Both are -100 where the encoder sees not both words.
         """
-        seen = set(_seen(encoding).tolist())
+        seen = set(at_their_numbers(encoding).tolist())
         labels = []
         pairs = zip(value.heads, value.deprels, strict=True)
         for word, (head, label) in enumerate(pairs):
@@ -179,7 +180,7 @@ class DependencyParsing(Task):
         return value.deprels
 
     def _decode_row(self, logits: np.ndarray, encoding: Encoding) -> Decoded:
-        words, seen = len(encoding.row.words), _seen(encoding)
+        words, seen = len(encoding.row.words), at_their_numbers(encoding)
         own = logits[seen]  # (words seen, 1 + num_labels, seq_len + 1)
         arcs = own[:, 0][:, [0, *seen + 1]].astype(np.float64)
         local = best_tree(arcs)
@@ -196,14 +197,6 @@ class DependencyParsing(Task):
         scores = np.zeros(words)
         scores[seen] = _softmax(arcs)[np.arange(len(seen)), local] * _softmax(relations).max(axis=1)
         return Decoded(Tree(tuple(tree_heads.tolist()), tuple(labels)), scores)
-
-
-def _seen(encoding: Encoding) -> np.ndarray:
-    """The words of the text that the head has vectors of, rising."""
-    words = np.unique(encoding.token_words)
-    limit = min(len(encoding.row.words), len(encoding.token_words))
-    seen: np.ndarray = words[(words >= 0) & (words < limit)]
-    return seen
 
 
 def _tree(fields: Fields, labels: Sequence[str]) -> Tree | None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.linear import hidden_dropout
-from mtl_nlp.heads.word_labels import WordHead
+from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
 from mtl_nlp.tasks.edit_scripts import apply_script, edit_script

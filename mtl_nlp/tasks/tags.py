@@ -18,6 +18,7 @@ from mtl_nlp.tasks.schemes import (
     tag_names,
     write_tags,
 )
+from mtl_nlp.tasks.spans import show_spans
 from mtl_nlp.words import Row
 
 
@@ -108,16 +109,9 @@ def bioes_tags(tags: Sequence[str], stop: int) -> list[str]:
 
 def show_entities(tags: Sequence[str], scores: np.ndarray, row: Row) -> list[dict[str, Any]]:
     """The spans of a row's words as pipelines show them; a score is the mean over the words."""
-    return [
-        {
-            "entity_group": span.label,
-            "word": row.words.slice(span.start, span.end),
-            "score": float(np.mean(scores[span.start : span.end])),
-            "start": int(row.words.starts[span.start]),
-            "end": int(row.words.ends[span.end - 1]),
-        }
-        for span in read_spans(tags)
-    ]
+    spans = read_spans(tags)
+    means = [float(np.mean(scores[span.start : span.end])) for span in spans]
+    return show_spans(spans, means, row)
 
 
 def labelled_words(
