@@ -8,7 +8,8 @@ share in the whole loss stays what ``weight`` and sampling make it: with ``balan
 mean over the training items is 1.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mtl_nlp.tasks.base import Task, option
+from mtl_nlp.tasks.labels import sorted_labels
 
 _Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -94,6 +96,52 @@ class ClassTask(Task):
             smoothing=self.label_smoothing,
             focal=self.focal,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionTask(ClassTask):
+    """A task that answers yes or no for each label by itself."""
+
+    def with_labels(self, labels: Sequence[str], items: Iterable[Iterable[str]]) -> Self:
+        """The task with its label names and the weights of their yes.
+
+        Args:
+            labels: Those that are known; none: those of the items.
+            items: The labels of each labelled item of train; gone through only if need be.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        balanced = self.class_weights == "balanced"
+        if labels and not balanced:
+            return replace(self, labels=tuple(labels)).with_weights({})
+        counts: Counter[str] = Counter()
+        number = 0
+        for names in items:
+            number += 1
+            counts.update(set(names))
+        if not labels and not counts:
+            raise ValueError("expected some labels in train, found none; check the label column")
+        task = replace(self, labels=tuple(labels) or sorted_labels(counts))
+        if not balanced:
+            return task.with_weights({})
+        weights = [balanced_yes(counts[name], number) for name in task.labels]
+        return replace(task, learned_weights=tuple(weights))
+
+    def question_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """`sigmoid_loss` under the task's options."""
+        return sigmoid_loss(
+            logits,
+            labels,
+            weights=self.label_weights,
+            smoothing=self.label_smoothing,
+            focal=self.focal,
+        )
+
+
+def balanced_yes(count: int, items: int) -> float:
+    """How many items lack a label for each that has it; 1 where all or none have it."""
+    return (items - count) / count if 0 < count < items else 1.0
 
 
 def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:

@@ -1,6 +1,5 @@
 """Any number of labels per text (or pair of texts), also none: subjects, emotions, tags."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final, Self
@@ -15,8 +14,8 @@ from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.multi_label_metrics import multi_label_scores
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
-from mtl_nlp.tasks.class_loss import ClassTask, sigmoid_loss
-from mtl_nlp.tasks.labels import label_name, sorted_labels, stock_labels
+from mtl_nlp.tasks.class_loss import QuestionTask
+from mtl_nlp.tasks.labels import label_name, stock_labels
 from mtl_nlp.tasks.thresholds import best_thresholds
 from mtl_nlp.words import Row
 
@@ -38,7 +37,7 @@ class LabelSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiLabelClassification(ClassTask):
+class MultiLabelClassification(QuestionTask):
     """Any number of labels per text, each by a yes-or-no question of its own.
 
     Attributes:
@@ -79,17 +78,8 @@ class MultiLabelClassification(ClassTask):
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
         """The task with its label names and their weights."""
         labels = self.labels or tuple(class_names or ())
-        if labels and self.class_weights != "balanced":
-            return replace(self, labels=labels).with_weights({})
-        known = [names for row in rows if (names := _names(row["labels"], labels)) is not None]
-        counts = Counter(name for names in known for name in names)
-        if not labels and not counts:
-            raise ValueError("expected some labels in train, found none; check the label column")
-        task = replace(self, labels=labels or sorted_labels(counts))
-        if self.class_weights != "balanced":
-            return task.with_weights({})
-        weights = [_balance(counts[name], len(known)) for name in task.labels]
-        return replace(task, learned_weights=tuple(weights))
+        read = (_names(row["labels"], labels) for row in rows)
+        return self.with_labels(labels, (names for names in read if names is not None))
 
     def read(self, fields: Fields, row: Row) -> LabelSet | None:
         """The labels' names, in the order of the task's labels."""
@@ -130,14 +120,7 @@ class MultiLabelClassification(ClassTask):
 
         Shape: logits and labels (rows, num_labels), -100 = not labelled.
         """
-        total = sigmoid_loss(
-            logits,
-            labels,
-            weights=self.label_weights,
-            smoothing=self.label_smoothing,
-            focal=self.focal,
-        )
-        return LossSum(total, self.count(labels))
+        return LossSum(self.question_loss(logits, labels), self.count(labels))
 
     def tune(
         self, logits: np.ndarray, encodings: Sequence[Encoding], references: Sequence[LabelSet]
@@ -190,11 +173,6 @@ def _names(value: Any, labels: Sequence[str]) -> frozenset[str] | None:
             " text there is text_classification"
         )
     return frozenset(label_name(item, labels) for item in value)
-
-
-def _balance(count: int, rows: int) -> float:
-    """How many rows lack a label for each that has it; 1 where all or none have it."""
-    return (rows - count) / count if 0 < count < rows else 1.0
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -2,21 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
-from mtl_nlp.tasks.labels import label_name, sorted_labels
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
+from mtl_nlp.tasks.class_loss import QuestionTask
+from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.tasks.places import at_their_numbers
 from mtl_nlp.words import Row
 
@@ -24,7 +24,7 @@ _ROW = -1  # begins the numbers of every row, as Arrow cannot tell what an empty
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiLabelTokenClassification(Task):
+class MultiLabelTokenClassification(QuestionTask):
     """Any number of labels per word, each by a yes-or-no question of its own.
 
     Values are a list of label names per word; right ones None for a word without labelling.
@@ -51,16 +51,10 @@ class MultiLabelTokenClassification(Task):
         return {name: i for i, name in enumerate(self.labels)}
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
-        """The task with its label names."""
-        if self.labels:
-            return self
-        if class_names:
-            return replace(self, labels=tuple(class_names))
-        read = (_read(row["tags"], ()) for row in rows)
-        counts = Counter(name for tags in read for word in tags or () for name in word or ())
-        if not counts:
-            raise ValueError("expected some labels in train, found none; check the column")
-        return replace(self, labels=sorted_labels(counts))
+        """The task with its label names and their weights."""
+        labels = self.labels or tuple(class_names or ())
+        words = (word for row in rows for word in _read(row["tags"], labels) or ())
+        return self.with_labels(labels, (names for names in words if names is not None))
 
     def read(self, fields: Fields, row: Row) -> list[list[str] | None] | None:
         """The labels of each word."""
@@ -111,9 +105,7 @@ class MultiLabelTokenClassification(Task):
 
         Shape: logits and labels (rows, seq_len, num_labels), -100 = not labelled.
         """
-        right = labels.clamp(min=0).float()
-        losses = F.binary_cross_entropy_with_logits(logits.float(), right, reduction="none")
-        return LossSum(torch.where(labels != -100, losses, 0.0).sum(), self.count(labels))
+        return LossSum(self.question_loss(logits, labels), self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """Each word's labels whose probability is above one half, and these probabilities."""

@@ -17,6 +17,7 @@ from mtl_nlp.model.loading import load_model
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding
+from mtl_nlp.tasks.class_loss import sigmoid_loss
 from mtl_nlp.tasks.multi_label_token_classification import MultiLabelTokenClassification
 from mtl_nlp.words import Row, join_words
 from tests.runs import steps_of, tiny_recipe
@@ -252,3 +253,19 @@ def test_it_is_trained_from_end_to_end(tmp_path: Path) -> None:
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) / 2
     assert run.metrics["test"]["features"].keys() == {"micro_f1", "macro_f1"}
     assert run.metrics["test"]["features"]["micro_f1"] > 0.8
+
+
+def test_options_weigh_and_smooth_each_yes_or_no() -> None:
+    rows: list[dict[str, Any]] = [{"tags": [["a"], ["a", "b"], None]}, {"tags": [["a"], []]}]
+    options: dict[str, Any] = {"label_smoothing": 0.2, "focal": 2.0}
+    task = MultiLabelTokenClassification(name="t", class_weights="balanced", **options)
+    learned = task.learn(rows, None)
+    assert learned.labels == ("a", "b")
+    assert learned.label_weights == (1 / 3, 3.0)  # a has three of the four words, b one
+    logits = torch.tensor([[[1.0, -2.0], [0.5, 3.0]]])
+    labels = torch.tensor([[[1, 0], [-100, -100]]])
+    expected = sigmoid_loss(
+        logits[0, :1], labels[0, :1], weights=(1 / 3, 3.0), smoothing=0.2, focal=2
+    )
+    torch.testing.assert_close(learned.loss(logits, labels).total, expected)
+    assert learned.loss(logits, labels).count == 1
