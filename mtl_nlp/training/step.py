@@ -115,4 +115,8 @@ class OptimizerStep:
         clips = norm > self.max_grad_norm
         scale = (total / self.max_grad_norm).float() if clips else None
         self.optimizer.optimizer.grad_scale = scale
+        if scale is not None:  # which would divide what balancing learns, too
+            for parameter in self.balancing.parameters():
+                if parameter.grad is not None:
+                    parameter.grad *= scale.item()
         return norm

@@ -7,6 +7,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from mtl_nlp.recipe import BalancingSpec
 from mtl_nlp.training.objective import Objective, count_items, row_shares, step_factors
 from mtl_nlp.training.optimizer import build_optimizer
 from mtl_nlp.training.pieces import Pieces
@@ -78,3 +79,20 @@ def test_the_gradient_is_clipped_as_torch_does(
         if theirs:
             atol = 1e-7 * min(1.0, max_grad_norm)
             torch.testing.assert_close(ours["exp_avg"], theirs["exp_avg"], rtol=1e-4, atol=atol)
+
+
+def test_what_balancing_learns_is_not_clipped(prepared: Prepared, tmp_path: Path) -> None:
+    recipe = prepared.recipe.model_copy(update={"balancing": BalancingSpec(method="uw")})
+    learned = []
+    for max_grad_norm in (1e-3, 1e9):
+        model = tiny_model(prepared)
+        balanced = Prepared(**{**vars(prepared), "recipe": recipe})
+        loop = tiny_loop(balanced, model, tmp_path / str(max_grad_norm), max_steps=1)
+        loop.optimizer_step.max_grad_norm = max_grad_norm
+        plan = loop.mixture.plan(0)
+        batches = loop._batches(plan)
+        loop.optimizer_step.take(plan, batches, count_items(model.tasks, batches))
+        states = [loop.optimizer.state[p] for p in loop.balancing.parameters()]
+        learned.append([state["exp_avg"].item() for state in states])
+    assert learned[0] == pytest.approx(learned[1], rel=1e-6)
+    assert all(learned[0])
