@@ -94,7 +94,7 @@ def test_a_missing_input_is_no_mistake(predictor: Predictor) -> None:
     ("record", "task", "message"),
     [
         ({"text": " "}, "mood", "column text: expected text, found an empty one"),
-        ({"text": None, "id": 1}, "mood", "expected a column text or tokens, found text, id"),
+        ({"text": None, "id": 1}, "mood", "column text: expected an input, found null"),
         ({"text": "good", "text_pair": ""}, "entailed", "task 'entailed' needs .*text_pair"),
     ],
 )
