@@ -1,7 +1,6 @@
 """The training loop on Accelerate: whole steps, evaluations, checkpoints, and how it stops."""
 
 import contextlib
-import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from mtl_nlp.data.micro_batches import micro_batches
 from mtl_nlp.data.mixture import Mixture, StepPlan
 from mtl_nlp.data.prepare import EncodedSplit
 from mtl_nlp.errors import UserError
+from mtl_nlp.heads.stock import lay_anew
 from mtl_nlp.hub.run_folder import LOG
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.batch import Batch
@@ -142,10 +142,7 @@ class TrainingLoop:
                 f" {self.world_size} processes; use at least as many rows as processes"
             )
         self.steps = self.spec.steps(sum(data.sizes.values()))
-        # Weights read from a file lie at any address, and the last bit of a product depends on it:
-        # laid anew, those of a resumed training compute what those of the first one did.
-        for weights in itertools.chain(model.parameters(), model.buffers()):
-            weights.data = weights.data.clone()
+        lay_anew(model)  # so that a resumed training computes the same last bits
         packed = model.skip_padding()
         self.forward_cost = (
             _LAUNCHES if packed else _FORWARD_COST.get(accelerator.device.type, _LAUNCHES)
