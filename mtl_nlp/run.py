@@ -36,13 +36,14 @@ from mtl_nlp.training.evaluation import (
 )
 from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
 from mtl_nlp.training.further_metrics import FurtherMetrics, load_further_metrics
-from mtl_nlp.training.loop import TrainingData, TrainingLoop
+from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.publication import UnpublishedError, checkpoint_publisher, publish_run
 from mtl_nlp.training.resumption import newest_checkpoint
 from mtl_nlp.training.selection import check_evaluated
+from mtl_nlp.training.training_data import TrainingData
 from mtl_nlp.training.tuning import set_tasks
 from mtl_nlp.training.unknown_labels import unknown_labels
 
@@ -339,8 +340,8 @@ def _best_scores(
         split: evaluate_rows(
             loop.predictor,
             rows,
-            rank=loop.rank,
-            world_size=loop.world_size,
+            rank=loop.accelerator.process_index,
+            world_size=loop.accelerator.num_processes,
             further=loop.data.further,
         )
         for split, rows in judged.items()

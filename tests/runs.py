@@ -12,9 +12,11 @@ from rich.console import Console
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
-from mtl_nlp.training.loop import TrainingData, TrainingLoop
+from mtl_nlp.training.checkpoints import Checkpoint
+from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.preparation import Prepared
 from mtl_nlp.training.progress import TrainingProgress
+from mtl_nlp.training.training_data import TrainingData
 from tests.tiny import WORDS, tiny_encoder
 
 FILLERS = [word for word in WORDS if not word.startswith("##")][:40]
@@ -87,6 +89,8 @@ def tiny_loop(
     model: MultiTaskModel,
     folder: Path,
     console: Console | None = None,
+    *,
+    resume: Checkpoint | None = None,
     **training: Any,
 ) -> TrainingLoop:
     """The training of a model in a folder; keys of the recipe's ``training`` may be changed."""
@@ -98,14 +102,11 @@ def tiny_loop(
         model,
         prepared.encoder.tokenizer,
         Predictor(model, prepared.encoder),
-        TrainingData(
-            prepared.train,
-            {t: [b.dataset for b in prepared.bindings if b.task == t] for t in prepared.tasks},
-            prepared.labelled("validation"),
-        ),
+        TrainingData(prepared.train, prepared.datasets_of_tasks(), prepared.labelled("validation")),
         accelerator=Accelerator(cpu=True),
         folder=folder,
         progress=TrainingProgress(console or Console(quiet=True)),
+        resume=resume,
     )
 
 

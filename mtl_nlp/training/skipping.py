@@ -1,8 +1,11 @@
 """Steps that are skipped, since a loss or gradient is not finite."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from mtl_nlp.errors import UserError
 
 
 class NotFiniteError(Exception):
@@ -62,3 +65,42 @@ class Skips:
 
 
 NONE_SKIPPED = Skips()
+
+
+def skip(
+    skips: Skips,
+    fault: str,
+    step: int,
+    most: int,
+    good: Path | None,
+    say: Callable[[str], None],
+) -> Skips:
+    """Count and tell a step that is skipped.
+
+    Args:
+        skips: Before it.
+        fault: What was not finite.
+        step: Its number, from 1.
+        most: How many may be skipped in a row.
+        good: The last good model, if one was written.
+        say: Told of it.
+
+    Returns:
+        The skips with it.
+
+    Raises:
+        UserError: If it is one too many in a row.
+    """
+    skips = skips.one_more()
+    if skips.in_a_row <= most:
+        say(
+            f"warning: step {step:,} is skipped: {fault} ({skips.in_a_row} in a"
+            f" row of at most {most}, {skips.total} in all)"
+        )
+        return skips
+    earlier = f", as in the {most} steps before it" if most else ""
+    last = f"; the last good model is {good}" if good else ""
+    raise UserError(
+        f"training: {fault} at step {step}{earlier}; lower training.learning_rate or"
+        f" use training.precision=fp32, and train anew with --overwrite{last}"
+    )

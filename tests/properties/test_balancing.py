@@ -6,20 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
-from rich.console import Console
 from safetensors.torch import load_file
 
 from mtl_nlp.errors import RecipeError
-from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.recipe import BalancingSpec
 from mtl_nlp.run import train
 from mtl_nlp.training.balancing_methods import find_method, method_names
 from mtl_nlp.training.checkpoints import checkpoints
-from mtl_nlp.training.loop import TrainingData, TrainingLoop
+from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.preparation import Prepared, prepare
-from mtl_nlp.training.progress import TrainingProgress
 from tests.kills import Kill, run_until
 from tests.ranks import Ranks, told
 from tests.runs import steps_of, tiny_loop, tiny_model, tiny_recipe
@@ -63,19 +59,7 @@ def balanced(prepared: Prepared, name: str, **changes: Any) -> Prepared:
 def resumed(prepared: Prepared, folder: Path, **training: Any) -> TrainingLoop:
     """A loop that goes on from the newest checkpoint, the model read from it."""
     start = checkpoints(folder / "checkpoints")[-1]
-    spec = prepared.recipe.training.model_copy(update={**training, "epochs": None})
-    model = load_model(start.path)
-    return TrainingLoop(
-        prepared.recipe.model_copy(update={"training": spec}),
-        model,
-        prepared.encoder.tokenizer,
-        Predictor(model, prepared.encoder),
-        TrainingData(prepared.train, prepared.datasets_of_tasks(), prepared.labelled("validation")),
-        accelerator=Accelerator(cpu=True),
-        folder=folder,
-        progress=TrainingProgress(Console(quiet=True)),
-        resume=start,
-    )
+    return tiny_loop(prepared, load_model(start.path), folder, resume=start, **training)
 
 
 def assert_same_bits(one: Any, other: Any) -> None:

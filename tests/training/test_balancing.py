@@ -44,7 +44,7 @@ def under(prepared: Prepared, method: str, **options: Any) -> Prepared:
 
 def pieces_of(loop: TrainingLoop, model: MultiTaskModel, step: int = 0) -> Pieces:
     plan: StepPlan = loop.mixture.plan(step)
-    batches, objective = loop._batches(plan), loop.optimizer_step.objective
+    batches, objective = loop.cutting.batches(plan), loop.learning.optimizer_step.objective
     counts = count_items(model.tasks, batches)
     return Pieces(model, objective, loop.accelerator, plan, batches, counts, seed=1)
 
@@ -55,7 +55,7 @@ def gradients(
     """Loss and gradient of the first step, cut in pieces."""
     model = tiny_model(prepared)
     loop = tiny_loop(prepared, model, folder, micro_batch_size=cut, max_steps=1)
-    loss, _ = loop.balancing.backward(pieces_of(loop, model))
+    loss, _ = loop.learning.balancing.backward(pieces_of(loop, model))
     return loss, {n: p.grad for n, p in model.named_parameters() if p.grad is not None}, loop
 
 
@@ -63,7 +63,7 @@ def whole_step(prepared: Prepared, folder: Path) -> tuple[MultiTaskModel, Tensor
     """The model, and the tasks' weighted means with their graph, of the first step in one batch."""
     model = tiny_model(prepared)
     loop = tiny_loop(prepared, model, folder, micro_batch_size=32, max_steps=1)
-    loop.forward_cost = 10**12
+    loop.cutting.forward_cost = 10**12
     pieces = pieces_of(loop, model)
     (sums,) = pieces.sums()
     tasks = model.tasks
@@ -101,11 +101,14 @@ def test_a_scalarizer_gives_the_gradient_of_what_it_makes_of_the_means(
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
     assert_alike(found, {n: p.grad for n, p in model.named_parameters() if p.grad is not None})
-    learned = [p.grad.item() for p in loop.balancing.parameters()]
+    learned = [p.grad.item() for p in loop.learning.balancing.parameters()]
     if name in ("uw", "imtll"):
         (own,) = scalarizer.parameters()
         assert learned == pytest.approx(own.grad.tolist(), rel=1e-5)
-        assert loop.optimizer.param_groups[-1]["params"] == loop.balancing.parameters()
+        assert (
+            loop.learning.optimizer.param_groups[-1]["params"]
+            == loop.learning.balancing.parameters()
+        )
     else:
         assert learned == []
 
@@ -177,7 +180,7 @@ def test_a_step_without_a_task_leaves_it_alone(recipe: Recipe, tmp_path: Path, n
     prepared = balanced(prepare(by_step), name)
     model = tiny_model(prepared)
     loop = tiny_loop(prepared, model, tmp_path, max_steps=8)
-    learned = [p.item() for p in loop.balancing.parameters()]
+    learned = [p.item() for p in loop.learning.balancing.parameters()]
     loop.run()
     records = steps_of(tmp_path)
     assert {frozenset(r["losses"]) for r in records} == {
@@ -186,7 +189,8 @@ def test_a_step_without_a_task_leaves_it_alone(recipe: Recipe, tmp_path: Path, n
     }
     assert all(record["grad_norm"] > 0 for record in records)
     assert all(
-        p.item() != before for p, before in zip(loop.balancing.parameters(), learned, strict=True)
+        p.item() != before
+        for p, before in zip(loop.learning.balancing.parameters(), learned, strict=True)
     )
 
 
@@ -198,13 +202,13 @@ def test_what_is_learned_for_a_task_rests_without_it(prepared: Prepared, tmp_pat
     for batch in pieces.batches:
         batch.targets.pop("topic", None)
     pieces.counts = count_items(model.tasks, pieces.batches)
-    loop.balancing.backward(pieces)
-    assert [p.grad is None for p in loop.balancing.parameters()] == [False, False, True]
+    loop.learning.balancing.backward(pieces)
+    assert [p.grad is None for p in loop.learning.balancing.parameters()] == [False, False, True]
 
 
 def test_a_task_not_there_keeps_its_loss(prepared: Prepared, tmp_path: Path) -> None:
     loop = tiny_loop(under(prepared, "dwa"), tiny_model(prepared), tmp_path, max_steps=1)
-    scalarizer = loop.balancing.scalarizer  # type: ignore[attr-defined]
+    scalarizer = loop.learning.balancing.scalarizer  # type: ignore[attr-defined]
     assert isinstance(scalarizer, OfAll)
     value = {n: torch.tensor(v, dtype=torch.float64) for n, v in W.items()}
     scalarizer({"intent": value["intent"], "ner": value["ner"]})
@@ -256,11 +260,11 @@ def test_an_aggregator_does_not_see_what_is_not_finite(
 ) -> None:
     model = tiny_model(prepared)
     loop = tiny_loop(under(prepared, name), model, tmp_path, max_steps=1)
-    before = loop.balancing.state()
+    before = loop.learning.balancing.state()
     model.encoder.get_input_embeddings().weight.register_hook(lambda g: g * float("inf"))
     with pytest.raises(NotFiniteError, match="the gradient of a task is not finite"):
-        loop.balancing.backward(pieces_of(loop, model))
-    assert loop.balancing.state() == before
+        loop.learning.balancing.backward(pieces_of(loop, model))
+    assert loop.learning.balancing.state() == before
 
 
 def test_a_model_in_parts_is_refused() -> None:

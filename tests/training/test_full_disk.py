@@ -53,7 +53,7 @@ def test_the_last_checkpoint_stays_whole_and_the_run_goes_on(
 ) -> None:
     loop, console = loop_in(prepared, tmp_path, max_steps=8)
     with file_limit() as limit:
-        loop.published = lambda path, step: limit(size) if step == 4 else None
+        loop.keeping.published = lambda path, step: limit(size) if step == 4 else None
         selection = loop.run()
     assert len(steps_of(tmp_path)) == 8
     folder = tmp_path / "checkpoints"
@@ -99,7 +99,7 @@ def test_on_a_full_disk_log_and_checkpoints_wait_for_space(
     prepared: Prepared, small_disk: Path
 ) -> None:
     loop, console = loop_in(prepared, small_disk, max_steps=24)
-    filler, shown = small_disk / "filler", loop.progress.step
+    filler, shown = small_disk / "filler", loop.telling.progress.step
 
     def fill(path: Path, step: int) -> None:
         if step != 2:
@@ -113,7 +113,7 @@ def test_on_a_full_disk_log_and_checkpoints_wait_for_space(
         if loop.done == 23:
             filler.unlink()
 
-    loop.published, loop.progress.step = fill, free  # type: ignore[method-assign]
+    loop.keeping.published, loop.telling.progress.step = fill, free  # type: ignore[method-assign]
     loop.run()
     assert [one.step for one in checkpoints(small_disk / "checkpoints")] == [2, 24]
     assert [record["step"] for record in steps_of(small_disk)] == list(range(1, 25))

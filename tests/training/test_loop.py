@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 
 from mtl_nlp.errors import UserError
 from mtl_nlp.training.checkpoints import checkpoints
-from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import log_of, steps_of, tiny_loop, tiny_model, tiny_recipe
 
@@ -198,16 +197,6 @@ def test_other_training_rows_are_not_resumed_upon(tmp_path: Path) -> None:
     rows = (tmp_path / "news-train.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "news-train.jsonl").write_text("".join(reversed(rows)))
     other = prepare(recipe)
-    loop = tiny_loop(other, tiny_model(other), tmp_path / "other", max_steps=2)
+    start = checkpoints(tmp_path / "run" / "checkpoints")[-1]
     with pytest.raises(UserError, match=r"training rows of dataset 'news' are not those that"):
-        TrainingLoop(
-            loop.recipe,
-            loop.model,
-            loop.tokenizer,
-            loop.predictor,
-            loop.data,
-            accelerator=loop.accelerator,
-            folder=tmp_path / "run",
-            progress=loop.progress,
-            resume=checkpoints(tmp_path / "run" / "checkpoints")[-1],
-        )
+        tiny_loop(other, tiny_model(other), tmp_path / "run", resume=start, max_steps=2)

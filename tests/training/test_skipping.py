@@ -113,17 +113,8 @@ def test_too_many_in_a_row_stop_it_and_the_last_good_model_is_whole(
 def test_a_resumed_training_counts_on(prepared: Prepared, tmp_path: Path) -> None:
     whole, _ = trained(prepared, tmp_path, [3, 5, 6])
     found = {one.step: one for one in checkpoints(tmp_path / "checkpoints")}
-    resumed = TrainingLoop(
-        whole.recipe,
-        load_model(found[5].path),
-        whole.tokenizer,
-        whole.predictor,
-        whole.data,
-        accelerator=whole.accelerator,
-        folder=tmp_path,
-        progress=whole.progress,
-        resume=found[5],
-    )
+    model = load_model(found[5].path)
+    resumed = tiny_loop(prepared, model, tmp_path, resume=found[5], **TRAINING)
     assert resumed.skips == Skips(in_a_row=1, total=2)
     last = weights(tmp_path, 8)
     spoil_loss(resumed, [6])

@@ -32,14 +32,14 @@ def test_a_step_repeats_itself_whatever_was_drawn_before(
         step = OptimizerStep(
             model,
             Objective(model),
-            loop.optimizer,
+            loop.learning.optimizer,
             Accelerator(cpu=True),
-            balancing=loop.balancing,
+            balancing=loop.learning.balancing,
             seed=3,
             max_grad_norm=1.0,
         )
         plan = loop.mixture.plan(0)
-        batches = loop._batches(plan)
+        batches = loop.cutting.batches(plan)
         done.append(step.take(plan, batches, count_items(model.tasks, batches)))
         assert all(parameter.grad is None for parameter in model.parameters())
     assert done[0] == done[1]
@@ -52,11 +52,11 @@ def test_the_gradient_is_clipped_as_torch_does(
 ) -> None:
     model = tiny_model(prepared)
     loop = tiny_loop(prepared, model, tmp_path, max_steps=1)
-    step = loop.optimizer_step
+    step = loop.learning.optimizer_step
     step.max_grad_norm = max_grad_norm
     twin = copy.deepcopy(model)
     plan = loop.mixture.plan(0)
-    batches = loop._batches(plan)
+    batches = loop.cutting.batches(plan)
     counts = count_items(model.tasks, batches)
     done = step.take(plan, batches, counts)
 
@@ -70,7 +70,7 @@ def test_the_gradient_is_clipped_as_torch_does(
     assert done.grad_norm == pytest.approx(norm.item(), rel=1e-5)
     # Adam's own step hardly depends on how long a gradient is; what it remembers of it does.
     states = [
-        (loop.optimizer.state[a], optimizer.state[b])
+        (loop.learning.optimizer.state[a], optimizer.state[b])
         for a, b in zip(model.parameters(), twin.parameters(), strict=True)
     ]
     assert sum("exp_avg" in theirs for _, theirs in states) > 20
@@ -88,11 +88,11 @@ def test_what_balancing_learns_is_not_clipped(prepared: Prepared, tmp_path: Path
         model = tiny_model(prepared)
         balanced = Prepared(**{**vars(prepared), "recipe": recipe})
         loop = tiny_loop(balanced, model, tmp_path / str(max_grad_norm), max_steps=1)
-        loop.optimizer_step.max_grad_norm = max_grad_norm
+        loop.learning.optimizer_step.max_grad_norm = max_grad_norm
         plan = loop.mixture.plan(0)
-        batches = loop._batches(plan)
-        loop.optimizer_step.take(plan, batches, count_items(model.tasks, batches))
-        states = [loop.optimizer.state[p] for p in loop.balancing.parameters()]
+        batches = loop.cutting.batches(plan)
+        loop.learning.optimizer_step.take(plan, batches, count_items(model.tasks, batches))
+        states = [loop.learning.optimizer.state[p] for p in loop.learning.balancing.parameters()]
         learned.append([state["exp_avg"].item() for state in states])
     assert learned[0] == pytest.approx(learned[1], rel=1e-6)
     assert all(learned[0])

@@ -34,7 +34,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 
 def padded(loop: TrainingLoop, piece: Any) -> int:
-    batch = loop._batch(piece, 0)
+    batch = loop.cutting.batch(piece, 0)
     return batch.input_ids.numel()
 
 
@@ -49,7 +49,9 @@ def test_no_piece_of_the_next_pass_is_larger(
     )
     loop.try_largest_piece()
     steps = range(min(9, loop.mixture.steps_per_pass))
-    sizes = [padded(loop, piece) for n in steps for piece in loop._pieces(loop.mixture.plan(n))]
+    sizes = [
+        padded(loop, piece) for n in steps for piece in loop.cutting.pieces(loop.mixture.plan(n))
+    ]
     assert tried == [max(sizes)]
     assert len(set(sizes)) > 1
 
@@ -63,7 +65,7 @@ def test_it_changes_nothing(prepared: Prepared, tmp_path: Path) -> None:
             loop.try_largest_piece()
             assert torch.equal(torch.get_rng_state(), random)
             assert not loop.model.training
-            assert not loop.optimizer.optimizer.state
+            assert not loop.learning.optimizer.optimizer.state
             assert all(parameter.grad is None for parameter in loop.model.parameters())
         loop.run()
     assert log_of(tmp_path / "with") == log_of(tmp_path / "without")
@@ -93,7 +95,7 @@ def test_where_memory_runs_out_it_says_what_to_lower(
     long_rows(tmp_path)
     prepared = prepare(recipe)
     loop = tiny_loop(prepared, tiny_model(prepared), tmp_path / "run", micro_batch_size=100)
-    loop.forward_cost = 10**9  # one piece, as on an accelerator
+    loop.cutting.forward_cost = 10**9  # one piece, as on an accelerator
     request.getfixturevalue("little_memory")
     match = (
         r"the largest piece of a step, 100 encoder rows of \d+ tokens, does not fit in the memory"

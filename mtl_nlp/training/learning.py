@@ -1,0 +1,102 @@
+"""What learns and how: a model under its balancing, optimizer and schedule."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from accelerate import Accelerator
+
+from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.model.batch import Batch
+from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.recipe import Recipe
+from mtl_nlp.training.balancing import build_balancing, check_not_sharded
+from mtl_nlp.training.objective import Objective
+from mtl_nlp.training.optimizer import build_optimizer, build_schedule
+from mtl_nlp.training.state import TrainingState, load_balancing, load_optimizer, save_state
+from mtl_nlp.training.step import OptimizerStep, StepDone
+from mtl_nlp.training.training_data import TrainingData
+
+
+class Learning:
+    """Lets a model learn, step by step, and writes and reads where that stands.
+
+    Args:
+        recipe: Rate, decay, schedule and balancing.
+        model: That learns; Accelerate wraps its objective.
+        data: What it learns from.
+        steps: Of the whole training.
+        accelerator: Devices, processes and precision.
+
+    Raises:
+        RecipeError: If the balancing does not fit.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: MultiTaskModel,
+        data: TrainingData,
+        *,
+        steps: int,
+        accelerator: Accelerator,
+    ) -> None:
+        spec, self.accelerator = recipe.training, accelerator
+        check_not_sharded(recipe.balancing, accelerator.distributed_type)
+        self.balancing = build_balancing(
+            recipe.balancing,
+            model.tasks,
+            data.datasets,
+            steps_per_pass=math.ceil(sum(data.sizes.values()) / spec.batch_size),
+            device=accelerator.device,
+        )
+        optimizer = build_optimizer(model, spec, self.balancing.parameters())
+        self.schedule = build_schedule(optimizer, spec, steps)
+        objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
+        self.optimizer_step = OptimizerStep(
+            model,
+            objective,
+            self.optimizer,
+            accelerator,
+            balancing=self.balancing,
+            seed=recipe.seed,
+            max_grad_norm=spec.max_grad_norm,
+        )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.schedule.get_last_lr()[0])
+
+    def step(self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]) -> StepDone:
+        """Take one step; the schedule, which skipped steps count in too, is moved on apart.
+
+        Args:
+            plan: Of the step.
+            batches: This process's pieces of it, at least one.
+            counts: Labelled items of each task in the whole step, over all processes.
+
+        Raises:
+            NotFiniteError: If a loss or the gradient is not finite; the model is as before.
+        """
+        return self.optimizer_step.take(plan, batches, counts)
+
+    def save(self, folder: Path, state: TrainingState) -> None:
+        """Write where optimizer, schedule and balancing stand, and the training with them.
+
+        Raises:
+            OSError: If the disk will not take it.
+        """
+        save_state(
+            folder,
+            state,
+            self.optimizer.optimizer,
+            self.schedule,
+            self.accelerator.scaler,
+            self.balancing.state(),
+        )
+
+    def load(self, folder: Path) -> None:
+        """Stand again where a checkpoint was written."""
+        load_optimizer(folder, self.optimizer.optimizer, self.schedule, self.accelerator.scaler)
+        self.balancing.load_state(load_balancing(folder))
