@@ -8,34 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
-from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, broadcast_object_list
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
-from mtl_nlp.data.binding import bind_tasks
+from mtl_nlp.data.binding import Binding, bind_tasks
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
-from mtl_nlp.model.encoders import resolve_encoder
-from mtl_nlp.model.limits import check_vocabulary
-from mtl_nlp.model.loading import load_model
-from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table
+from mtl_nlp.tasks.base import Task
 from mtl_nlp.tasks.own import own_types
+from mtl_nlp.training.accelerator import build_accelerator, check_trackers
+from mtl_nlp.training.beginning import begin_model, count_parameters
 from mtl_nlp.training.checkpoints import Checkpoint
-from mtl_nlp.training.evaluation import (
-    LabelledRows,
-    evaluate_rows,
-    labelled_rows,
-    labelled_tasks,
-)
+from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_rows, labelled_tasks
 from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
 from mtl_nlp.training.further_metrics import FurtherMetrics, load_further_metrics
+from mtl_nlp.training.judging import judge_best
 from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
@@ -44,7 +37,6 @@ from mtl_nlp.training.publication import UnpublishedError, checkpoint_publisher,
 from mtl_nlp.training.resumption import newest_checkpoint
 from mtl_nlp.training.selection import check_evaluated
 from mtl_nlp.training.training_data import TrainingData
-from mtl_nlp.training.tuning import set_tasks
 from mtl_nlp.training.unknown_labels import unknown_labels
 
 
@@ -57,7 +49,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     Raises:
         UserError: If the recipe or the data is wrong.
     """
-    _check_trackers(recipe.training.trackers)
+    check_trackers(recipe.training.trackers)
     quiet_libraries()
     choose_precision(
         recipe.training.precision, torch.accelerator.current_accelerator() or torch.device("cpu")
@@ -66,7 +58,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     prepared = prepare(recipe)
     labelled = labelled_tasks(prepared.labelled("validation"))
     check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
-    parameters = _count_parameters(_model(prepared, None))
+    parameters = count_parameters(begin_model(prepared))
     report = prepared.examine().as_dict()
     for name, share in prepared.mixture().shares.items():
         report["datasets"][name]["share"] = float(share)
@@ -94,7 +86,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         UnpublishedError: If the run is finished and the Hub refuses it; it is in the error.
         Stopped: If a signal came; a checkpoint was written.
     """
-    _check_trackers(recipe.training.trackers)
+    check_trackers(recipe.training.trackers)
     quiet_libraries()
     recipe = recipe.resolved()
     folder = OutputFolder(Path(recipe.output))
@@ -103,7 +95,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         if is_main_process():  # killed, or refused by the Hub, just before its end
             publish_run(finished, recipe, TrainingProgress().say, again=True)
         return finished
-    accelerator = _accelerator(recipe)
+    accelerator = build_accelerator(recipe)
     progress = TrainingProgress(None if accelerator.is_main_process else Console(quiet=True))
     with accelerator.main_process_first():
         further = load_further_metrics(recipe, progress.say)
@@ -111,8 +103,6 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     # All rows are read before training, so that a bad one is found now.
     judged = {split: prepared.labelled(split) for split in ("validation", "test")}
-    labelled = labelled_tasks(judged["validation"])
-    check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
     loop = _training_loop(
         prepared, judged["validation"], further, start, accelerator, folder.path, progress
     )
@@ -125,24 +115,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
             progress.say(f"note: {note}")
         folder.begin(prepared.recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()
-    if recipe.training.trackers:
-        accelerator.init_trackers("mtl_nlp")
-    with progress:
-        loop.run()
-    run = Run(folder.path, _best_scores(loop, judged))
-    accelerator.end_training()
-    if accelerator.is_main_process:
-        primary = {name: task.primary for name, task in prepared.tasks.items()}
-        folder.finish(
-            loop.best_checkpoint(),
-            run.metrics,
-            primary,
-            loop.selection.step,
-            loop.mixture.shares,
-            loop.data.sizes,
-        )
-        publish_run(run, recipe, progress.say)
-    return run
+    return _train(loop, prepared, judged, folder, progress)
 
 
 def evaluate(
@@ -169,32 +142,9 @@ def evaluate(
     wanted, bindings = bind_tasks(recipe)
     progress = TrainingProgress()
     further = load_further_metrics(recipe, progress.say)
-    loaded = pipeline(model, task_types=own_types(wanted))
-    predictor = loaded.predictor
-    for name, task in wanted.items():
-        own = predictor.model.tasks.get(name)
-        if own is None or own.type != task.type:
-            has = ", ".join(f"{n} ({t.type})" for n, t in predictor.model.tasks.items())
-            raise RecipeError(f"tasks.{name}: the model has no {task.type} of that name, but {has}")
-    rows = []
-    for name, spec in recipe.datasets.items():
-        splits = load_splits(name, spec, seed=recipe.seed, needs_train=False)
-        if split in splits:
-            own_bindings = [b for b in bindings if b.dataset == name]
-            for binding in own_bindings:
-                binding.check(split, splits[split])
-            rows.append(
-                labelled_rows(
-                    splits[split],
-                    place=f"dataset {name!r}, split {split}",
-                    spec=spec,
-                    encoder=replace(predictor.encoder, join=spec.join),
-                    tasks=predictor.model.tasks,
-                    bindings=own_bindings,
-                )
-            )
-    if not rows:
-        raise RecipeError(f"datasets: none of the recipe's datasets has the split {split!r}")
+    predictor = pipeline(model, task_types=own_types(wanted)).predictor
+    _check_served(wanted, predictor.model.tasks)
+    rows = _split_rows(recipe, split, predictor, bindings)
     if not labelled_tasks(rows):
         raise DataError(
             f"split {split}: no row of {split} has a label of {', '.join(wanted)}; name a split"
@@ -228,44 +178,29 @@ def run_script(recipe: Recipe) -> Run:
     return run
 
 
-def _count_parameters(model: MultiTaskModel) -> dict[str, Any]:
-    """Parameters of encoder and heads, and of the decoder beside them where there is one."""
-    encoder = {id(p) for p in model.encoder.parameters()}
-    decoder = () if model.decoder is None else model.decoder.parameters()
-    apart = [p.numel() for p in decoder if id(p) not in encoder]  # its embeddings are the encoder's
-    return {
-        "encoder": sum(p.numel() for p in model.encoder.parameters()),
-        "heads": {
-            name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
-        },
-        **({"decoder": sum(apart)} if apart else {}),
-    }
-
-
-def _accelerator(recipe: Recipe) -> Accelerator:
-    cpu = not torch.accelerator.is_available()
-    state = PartialState(cpu=cpu)
-    AcceleratorState._reset_state()  # else the first training's precision binds all later ones
-    return Accelerator(
-        cpu=cpu,
-        mixed_precision=choose_precision(recipe.training.precision, state.device),
-        log_with=list(recipe.training.trackers) or None,
-        project_dir=recipe.output,
-        kwargs_handlers=[
-            # A step need not use every head.
-            DistributedDataParallelKwargs(find_unused_parameters=True)
-        ],
-    )
-
-
-def _check_trackers(trackers: Sequence[str]) -> None:
-    available = [str(tracker) for tracker in get_available_trackers()]
-    for tracker in trackers:
-        if tracker not in available:
-            raise RecipeError(
-                f"training.trackers: {tracker!r} is not installed or not one of Accelerate's;"
-                f" installed are {', '.join(available) or 'none'}"
-            )
+def _train(
+    loop: TrainingLoop,
+    prepared: Prepared,
+    judged: Mapping[str, Sequence[LabelledRows]],
+    folder: OutputFolder,
+    progress: TrainingProgress,
+) -> Run:
+    """Train, judge the best model, and leave the folder finished and published."""
+    accelerator = loop.accelerator
+    if prepared.recipe.training.trackers:
+        accelerator.init_trackers("mtl_nlp")
+    with progress:
+        loop.run()
+    best = loop.best_checkpoint()
+    scores = judge_best(best, loop.predictor, judged, loop.data.further, accelerator)
+    run = Run(folder.path, scores)
+    accelerator.end_training()
+    if accelerator.is_main_process:
+        primary = {name: task.primary for name, task in prepared.tasks.items()}
+        step, shares = loop.selection.step, loop.mixture.shares
+        folder.finish(best, run.metrics, primary, step, shares, loop.data.sizes)
+        publish_run(run, prepared.recipe, progress.say)
+    return run
 
 
 def _newest_checkpoint(
@@ -279,26 +214,6 @@ def _newest_checkpoint(
     return checkpoint
 
 
-def _model(prepared: Prepared, start: Checkpoint | None) -> MultiTaskModel:
-    """The model that a training begins with; refused if it cannot read the rows."""
-    recipe = prepared.recipe
-    if start is not None:
-        model = load_model(start.path, task_types=own_types(prepared.tasks))
-        check_vocabulary(model.encoder, prepared.encoder.tokenizer)
-        return model
-    torch.manual_seed(recipe.seed)
-    model = MultiTaskModel.from_encoder(
-        resolve_encoder(recipe.encoder), {}, dropout=recipe.dropout, max_length=recipe.max_length
-    )
-    check_vocabulary(model.encoder, prepared.encoder.tokenizer)
-    joins = [spec.join for spec in recipe.datasets.values() if spec.tokens is not None]
-    model.config.join = joins[0] if joins else model.config.join
-    model.config.long_text, model.config.stride = recipe.long_text, recipe.stride
-    for task in prepared.tasks.values():
-        model.set_head(task)
-    return model
-
-
 def _training_loop(
     prepared: Prepared,
     validation: Sequence[LabelledRows],
@@ -308,8 +223,10 @@ def _training_loop(
     folder: Path,
     progress: TrainingProgress,
 ) -> TrainingLoop:
+    """The loop of a recipe; refused where validation cannot select the best model."""
     recipe = prepared.recipe
-    model = _model(prepared, start)
+    check_evaluated(recipe.evaluation.select, labelled_tasks(validation), prepared.tasks)
+    model = begin_model(prepared, start)
     return TrainingLoop(
         recipe,
         model,
@@ -329,21 +246,36 @@ def _training_loop(
     )
 
 
-def _best_scores(
-    loop: TrainingLoop, judged: Mapping[str, Sequence[LabelledRows]]
-) -> dict[str, dict[str, Any]]:
-    """What the best model scores on each split that has labels."""
-    best = load_model(loop.best_checkpoint(), task_types=own_types(loop.model.tasks))
-    loop.model.load_state_dict(best.state_dict())
-    set_tasks(loop.model, best.tasks)
-    return {
-        split: evaluate_rows(
-            loop.predictor,
-            rows,
-            rank=loop.accelerator.process_index,
-            world_size=loop.accelerator.num_processes,
-            further=loop.data.further,
-        )
-        for split, rows in judged.items()
-        if labelled_tasks(rows)
-    }
+def _check_served(wanted: Mapping[str, Task], tasks: Mapping[str, Task]) -> None:
+    """Refuse a recipe with tasks that a model does not have."""
+    for name, task in wanted.items():
+        own = tasks.get(name)
+        if own is None or own.type != task.type:
+            has = ", ".join(f"{n} ({t.type})" for n, t in tasks.items())
+            raise RecipeError(f"tasks.{name}: the model has no {task.type} of that name, but {has}")
+
+
+def _split_rows(
+    recipe: Recipe, split: str, predictor: Predictor, bindings: Sequence[Binding]
+) -> list[LabelledRows]:
+    """The rows of one split for a saved model, one entry per dataset that has it."""
+    rows = []
+    for name, spec in recipe.datasets.items():
+        splits = load_splits(name, spec, seed=recipe.seed, needs_train=False)
+        if split in splits:
+            own = [b for b in bindings if b.dataset == name]
+            for binding in own:
+                binding.check(split, splits[split])
+            rows.append(
+                labelled_rows(
+                    splits[split],
+                    place=f"dataset {name!r}, split {split}",
+                    spec=spec,
+                    encoder=replace(predictor.encoder, join=spec.join),
+                    tasks=predictor.model.tasks,
+                    bindings=own,
+                )
+            )
+    if not rows:
+        raise RecipeError(f"datasets: none of the recipe's datasets has the split {split!r}")
+    return rows

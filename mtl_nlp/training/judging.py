@@ -1,18 +1,22 @@
-"""A model judged on validation: what its tasks learn of it, their scores, the one that selects."""
+"""A model judged: on validation as it learns, and the best one on every split at the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from mtl_nlp.inference.predictor import Predictor
+from mtl_nlp.model.loading import load_model
 from mtl_nlp.tasks.base import Task
-from mtl_nlp.training.evaluation import evaluate_rows
+from mtl_nlp.tasks.own import own_types
+from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_tasks
+from mtl_nlp.training.further_metrics import FurtherMetrics
 from mtl_nlp.training.selection import Select, selection_score
 from mtl_nlp.training.training_data import TrainingData
-from mtl_nlp.training.tuning import tune_tasks
+from mtl_nlp.training.tuning import set_tasks, tune_tasks
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,50 @@ def judge(
         accelerator: The processes that share the rows.
     """
     tune_tasks(predictor, data.validation)
-    found = evaluate_rows(
-        predictor,
-        data.validation,
-        rank=accelerator.process_index,
-        world_size=accelerator.num_processes,
-        further=data.further,
-    )
+    found = _scores(predictor, data.validation, data.further, accelerator)
     scores: dict[str, Any] = broadcast_object_list([found])[0]
     tasks: Mapping[str, Task] = predictor.model.tasks
     primary = {name: tasks[name].primary for name in scores if name != "mean"}
     judged = {name: metric for name, metric in primary.items() if tasks[name].judged}
     by_task = {name: scores[name] for name in primary}
     return Judgement(scores, primary, selection_score(select, by_task, judged))
+
+
+def judge_best(
+    best: Path,
+    predictor: Predictor,
+    splits: Mapping[str, Sequence[LabelledRows]],
+    further: FurtherMetrics,
+    accelerator: Accelerator,
+) -> dict[str, dict[str, Any]]:
+    """What the best model scores on each split that has labels; all processes find the same.
+
+    Args:
+        best: The folder of its checkpoint.
+        predictor: Of the model that was trained, which becomes the best one.
+        splits: By name, the labelled rows of each dataset.
+        further: The recipe's own choice of metrics.
+        accelerator: The processes that share the rows.
+
+    Returns:
+        ``{split: {task: {metric: value}, "mean": value}}``.
+    """
+    model = predictor.model
+    loaded = load_model(best, task_types=own_types(model.tasks))
+    model.load_state_dict(loaded.state_dict())
+    set_tasks(model, loaded.tasks)
+    return {
+        split: _scores(predictor, rows, further, accelerator)
+        for split, rows in splits.items()
+        if labelled_tasks(rows)
+    }
+
+
+def _scores(
+    predictor: Predictor,
+    rows: Sequence[LabelledRows],
+    further: FurtherMetrics,
+    accelerator: Accelerator,
+) -> dict[str, Any]:
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    return evaluate_rows(predictor, rows, rank=rank, world_size=world_size, further=further)

@@ -1,0 +1,55 @@
+"""The model that a training begins with."""
+
+from typing import Any
+
+import torch
+
+from mtl_nlp.model.encoders import resolve_encoder
+from mtl_nlp.model.limits import check_vocabulary
+from mtl_nlp.model.loading import load_model
+from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.tasks.own import own_types
+from mtl_nlp.training.checkpoints import Checkpoint
+from mtl_nlp.training.preparation import Prepared
+
+
+def begin_model(prepared: Prepared, start: Checkpoint | None = None) -> MultiTaskModel:
+    """A pretrained encoder with a fresh head for every task, or what a checkpoint holds.
+
+    Args:
+        prepared: The recipe with its tasks.
+        start: The checkpoint to go on from.
+
+    Raises:
+        ModelError: If the encoder cannot be loaded, or cannot read the tokenizer's sub-words.
+    """
+    if start is not None:
+        model = load_model(start.path, task_types=own_types(prepared.tasks))
+        check_vocabulary(model.encoder, prepared.encoder.tokenizer)
+        return model
+    recipe = prepared.recipe
+    torch.manual_seed(recipe.seed)
+    model = MultiTaskModel.from_encoder(
+        resolve_encoder(recipe.encoder), {}, dropout=recipe.dropout, max_length=recipe.max_length
+    )
+    check_vocabulary(model.encoder, prepared.encoder.tokenizer)
+    joins = [spec.join for spec in recipe.datasets.values() if spec.tokens is not None]
+    model.config.join = joins[0] if joins else model.config.join
+    model.config.long_text, model.config.stride = recipe.long_text, recipe.stride
+    for task in prepared.tasks.values():
+        model.set_head(task)
+    return model
+
+
+def count_parameters(model: MultiTaskModel) -> dict[str, Any]:
+    """Parameters of encoder and heads, and of the decoder beside them where there is one."""
+    encoder = {id(p) for p in model.encoder.parameters()}
+    decoder = () if model.decoder is None else model.decoder.parameters()
+    apart = [p.numel() for p in decoder if id(p) not in encoder]  # its embeddings are the encoder's
+    return {
+        "encoder": sum(p.numel() for p in model.encoder.parameters()),
+        "heads": {
+            name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
+        },
+        **({"decoder": sum(apart)} if apart else {}),
+    }
