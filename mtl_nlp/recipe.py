@@ -16,6 +16,7 @@ from pydantic import (
 
 from mtl_nlp import recipe_values as values
 from mtl_nlp.errors import RecipeError
+from mtl_nlp.local_files import absolute, missing
 from mtl_nlp.recipe_mistakes import (
     broken_references,
     differences,
@@ -222,12 +223,13 @@ class Recipe(Spec):
         Raises:
             RecipeError: As `Recipe` does, also for a file that is missing or not YAML.
         """
-        from mtl_nlp import recipe_file as files
+        from mtl_nlp.recipe_file import read_yaml
+        from mtl_nlp.recipe_overrides import apply_overrides
+        from mtl_nlp.recipe_paths import absolute_paths
 
         path = Path(path)
-        content = files.absolute_paths(files.read_yaml(path), path.absolute().parent)
-        content = files.apply_overrides(content, overrides)
-        content = files.absolute_paths(content, Path.cwd())
+        content = absolute_paths(read_yaml(path), path.absolute().parent)
+        content = absolute_paths(apply_overrides(content, overrides), Path.cwd())
         if content.get("output") is None:
             content["output"] = f"runs/{path.stem}"
         try:
@@ -242,20 +244,19 @@ class Recipe(Spec):
         Raises:
             RecipeError: If a word or what it leads to is wrong.
         """
-        from mtl_nlp import recipe_file as files
+        from mtl_nlp.recipe_overrides import apply_overrides
 
-        content = self.model_dump(exclude_unset=True)
-        return type(self)(**files.apply_overrides(content, overrides))
+        return type(self)(**apply_overrides(self.model_dump(exclude_unset=True), overrides))
 
     def resolved(self) -> Self:
         """The recipe with local files, folders and output absolute: the same from any folder.
 
         What was not set in it is not set in what it gives.
         """
-        from mtl_nlp import recipe_file as files
+        from mtl_nlp.recipe_paths import absolute_paths
 
-        content = files.absolute_paths(self.model_dump(exclude_unset=True), Path.cwd())
-        content["output"] = files.absolute(self.output, Path.cwd())
+        content = absolute_paths(self.model_dump(exclude_unset=True), Path.cwd())
+        content["output"] = absolute(self.output, Path.cwd())
         return type(self)(**content)
 
     def to_yaml(self, path: str | Path) -> None:
@@ -264,9 +265,9 @@ class Recipe(Spec):
         Raises:
             RecipeError: If the file cannot be written; then it is as it was.
         """
-        from mtl_nlp import recipe_file as files
+        from mtl_nlp.recipe_file import write_yaml
 
-        files.write_yaml(self.resolved().model_dump(), Path(path))
+        write_yaml(self.resolved().model_dump(), Path(path))
 
     def describe_difference(self, other: "Recipe") -> list[str]:
         """What `other` has changed, one `place: before -> after` a line, in the recipe's order."""
@@ -283,15 +284,13 @@ def check_files(recipe: Recipe) -> None:
     Raises:
         RecipeError: Naming dataset, split and file, and what the folder holds instead.
     """
-    from mtl_nlp import recipe_file as files
-
     mistakes = []
     for name, dataset in recipe.datasets.items():
         if dataset.path not in values.FILE_LOADERS:
             continue
         for split, patterns in (dataset.data_files or {}).items():
             for pattern in patterns:
-                wrong = values.wrong_loader(dataset.path, pattern) or files.missing(pattern)
+                wrong = values.wrong_loader(dataset.path, pattern) or missing(pattern)
                 if wrong:
                     mistakes.append(f"datasets.{name}.data_files.{split}: {wrong}")
     if mistakes:

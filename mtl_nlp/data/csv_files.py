@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mtl_nlp.data.text_files import matching_files, numbered_lines
-from mtl_nlp.recipe_file import is_url
+from mtl_nlp.local_files import is_url
 
 LOADER = "csv"
 """What a recipe's ``path`` is for such files."""

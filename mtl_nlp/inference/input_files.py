@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from mtl_nlp.errors import DataError, UserError
-from mtl_nlp.recipe_file import files_nearby
+from mtl_nlp.local_files import files_nearby
 
 Row = TypeVar("Row")
 
