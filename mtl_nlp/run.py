@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
-from mtl_nlp.data.binding import Binding, bind_tasks
+from mtl_nlp.data.bind_tasks import bind_tasks
+from mtl_nlp.data.binding import Binding
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.inference.pipeline import pipeline

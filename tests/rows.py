@@ -12,8 +12,10 @@ import pyarrow as pa
 from datasets import Dataset
 from pyarrow import csv, parquet
 
-from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks
+from mtl_nlp.data.bind_tasks import bind_tasks
+from mtl_nlp.data.binding import Binding
 from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.data.learn_tasks import learn_tasks
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
 from mtl_nlp.recipe import Recipe

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mtl_nlp.data.binding import bind_tasks, metric_name
+from mtl_nlp.data.bind_tasks import bind_tasks, metric_name
 from mtl_nlp.errors import HubError, RecipeError
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.tasks.base import Task

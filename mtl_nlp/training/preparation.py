@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 
 from datasets import Dataset
 
-from mtl_nlp.data.binding import Binding, bind_tasks, learn_tasks
+from mtl_nlp.data.bind_tasks import bind_tasks
+from mtl_nlp.data.binding import Binding
 from mtl_nlp.data.doctor import Examination, examine
 from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.data.learn_tasks import learn_tasks
 from mtl_nlp.data.loading import load_splits
 from mtl_nlp.data.mixture import Mixture
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
