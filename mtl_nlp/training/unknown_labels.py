@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from mtl_nlp.data.doctor import listed
+from mtl_nlp.data.label_counts import listed
 from mtl_nlp.tasks.base import Task
 from mtl_nlp.training.evaluation import LabelledRows
 
