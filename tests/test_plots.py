@@ -8,21 +8,11 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
-from mtl_nlp.plots import (
-    _COLOURS,
-    _MOST_POINTS,
-    _smoothed,
-    _styled,
-    _thinned,
-    plot_draws,
-    plot_losses,
-    plot_metrics,
-)
+from mtl_nlp.figures import _COLOURS, styled
+from mtl_nlp.plots import plot_draws, plot_losses, plot_metrics
 
 BLUE, ORANGE, GREEN = _COLOURS[:3]
 SIZES = {"sst2": 440, "wnut17": 16}
@@ -157,7 +147,7 @@ def test_twelve_tasks_are_told_apart(tmp_path: Path) -> None:
     line = {task: 1.0 + number for number, task in enumerate(TASKS)}
     plot_losses(steps([line] * 5), tmp_path / "losses.png")
     assert all(shows(picture(tmp_path / "losses.png"), colour) for colour in _COLOURS)
-    assert len({(colour, pattern) for _, colour, pattern in _styled(TASKS)}) == 12
+    assert len({(colour, pattern) for _, colour, pattern in styled(TASKS)}) == 12
 
 
 def test_a_long_run_is_drawn_fast(tmp_path: Path) -> None:
@@ -174,33 +164,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     with pytest.raises(OSError, match=r"losses\.png"):
         plot_losses(steps([{"a": 1.0}]), tmp_path / "losses.png")
     assert [path.name for path in tmp_path.iterdir()] == ["losses.png"]
-
-
-CURVES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300).map(
-    lambda values: np.column_stack([np.arange(len(values), dtype=float), values])
-)
-
-
-@given(curve=CURVES, offset=st.integers(-100, 100))
-def test_smoothing_stays_within_the_values_and_moves_with_them(
-    curve: NDArray[np.float64], offset: int
-) -> None:
-    smooth = _smoothed(curve)
-    np.testing.assert_array_equal(smooth[:, 0], curve[:, 0])
-    assert curve[:, 1].min() - 1e-6 <= smooth[:, 1].min()
-    assert smooth[:, 1].max() <= curve[:, 1].max() + 1e-6
-    np.testing.assert_allclose(
-        _smoothed(curve + np.array([0, offset])) - smooth, [[0, offset]] * len(curve), atol=1e-6
-    )
-
-
-@given(length=st.integers(1, 5000))
-def test_thinning_keeps_points_in_order_with_both_ends(length: int) -> None:
-    curve = np.column_stack([np.arange(length, dtype=float), np.zeros(length)])
-    kept = _thinned(curve)[:, 0]
-    assert len(kept) == min(length, _MOST_POINTS)
-    assert (kept[0], kept[-1]) == (0, length - 1)
-    assert (np.diff(kept) > 0).all()
 
 
 def test_drawing_needs_no_global_state_of_matplotlib() -> None:
