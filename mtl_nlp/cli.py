@@ -1,4 +1,4 @@
-"""The command line: words are parsed and results printed here, everything else is done elsewhere.
+"""The command line: commands are run and results printed here, everything else is done elsewhere.
 
 What a command needs is imported when it runs, so that `mtl-nlp --help` answers at once.
 """
@@ -6,13 +6,23 @@ What a command needs is imported when it runs, so that `mtl-nlp --help` answers 
 import argparse
 import contextlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from mtl_nlp.command_words import (
+    Parser,
+    card_words,
+    evaluate_words,
+    export_words,
+    predict_words,
+    push_words,
+    recipe_words,
+    tasks_words,
+    train_words,
+)
 from mtl_nlp.errors import RecipeError, UserError
 from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.suggest import did_you_mean
@@ -22,21 +32,6 @@ if TYPE_CHECKING:
 
     from mtl_nlp.recipe import Recipe
     from mtl_nlp.training.folder import Run
-
-_SPLITS = ("train", "validation", "test")
-_FORMATS = ("transformers",)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Wrong words are a UserError like any other mistake."""
-
-    def error(self, message: str) -> NoReturn:
-        if unknown := re.fullmatch(r"unrecognized arguments: (\S+).*", message, re.DOTALL):
-            word = unknown[1].partition("=")[0]
-            hint = did_you_mean(word, self._option_string_actions)
-            message = f"unknown word {word!r}; {hint}"
-        stop = "" if message.endswith("?") else ";"
-        raise UserError(f"{message}{stop} `{self.prog} --help` tells more")
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def _run(words: list[str]) -> None:
             hint = did_you_mean(name, _COMMANDS)
             raise UserError(f"expected a command, found {name!r}; {hint}")
         command = _COMMANDS[name]
-        parser = _Parser(prog=f"mtl-nlp {name}", description=command.summary, allow_abbrev=False)
+        parser = Parser(prog=f"mtl-nlp {name}", description=command.summary, allow_abbrev=False)
         command.words(parser)
         parser.add_argument("--json", action="store_true", help="print JSON on stdout")
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -96,99 +91,6 @@ def _overview() -> str:
         " --json and --debug.\nMODEL is a folder or a Hub id (org/name, org/name@revision), RECIPE"
         " a YAML file;\nkey=value words override it by dotted path: training.max_steps=100"
     )
-
-
-def _recipe_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file")
-    parser.add_argument(
-        "overrides",
-        metavar="key=value",
-        nargs="*",
-        default=[],
-        help="overrides the recipe by dotted path, values in YAML: training.max_steps=100",
-    )
-
-
-def _train_words(parser: argparse.ArgumentParser) -> None:
-    _recipe_words(parser)
-    ways = parser.add_mutually_exclusive_group()
-    ways.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
-    ways.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
-
-
-def _evaluate_words(parser: argparse.ArgumentParser) -> None:
-    _model_word(parser)
-    _recipe_words(parser)
-    parser.add_argument(
-        "--split", default="test", type=_one_of(_SPLITS), help=f"{', '.join(_SPLITS)} (test)"
-    )
-
-
-def _predict_words(parser: argparse.ArgumentParser) -> None:
-    _model_word(parser)
-    parser.add_argument("texts", metavar="TEXT", nargs="*", default=[])
-    parser.add_argument(
-        "--input",
-        metavar="FILE",
-        help=".txt (a text a line), .jsonl, .csv or .parquet, perhaps with .gz behind it; or - for"
-        " stdin (a text a line, or JSON lines)",
-    )
-    parser.add_argument("--output", metavar="FILE", help=".jsonl or .parquet instead of stdout")
-    parser.add_argument(
-        "--tasks", metavar="a,b", type=_names, help="the tasks wanted (all that fit a row)"
-    )
-    parser.add_argument(
-        "--batch-size", metavar="N", type=_count, default=32, help="rows in one forward (32)"
-    )
-
-
-def _export_words(parser: argparse.ArgumentParser) -> None:
-    _model_word(parser)
-    parser.add_argument("--format", required=True, type=_one_of(_FORMATS), help=", ".join(_FORMATS))
-    parser.add_argument("--task", metavar="NAME", help="needed where the model has several")
-    parser.add_argument("--output", metavar="DIR", required=True, help="a new folder")
-
-
-def _push_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a model folder")
-    parser.add_argument("repo_id", metavar="REPO_ID", help="org/name on the Hub")
-    parser.add_argument("--private", action="store_true", help="seen by its owners only")
-    parser.add_argument("--message", help="title of the commit")
-    parser.add_argument("--revision", help="branch, made if it is missing (main)")
-
-
-def _card_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a model folder")
-
-
-def _tasks_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("type", metavar="TYPE", nargs="?", help="one of them")
-
-
-def _model_word(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="folder or Hub id (org/name@revision)")
-
-
-def _one_of(known: Sequence[str]) -> Callable[[str], str]:
-    def parse(word: str) -> str:
-        if word not in known:
-            raise argparse.ArgumentTypeError(f"found {word!r}; {did_you_mean(word, known)}")
-        return word
-
-    return parse
-
-
-def _count(word: str) -> int:
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {word!r}")
-    return int(word)
-
-
-def _names(word: str) -> list[str]:
-    names = [name.strip() for name in word.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"expected names like sentiment,ner, found {word!r}")
-    return list(dict.fromkeys(names))
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -267,7 +169,7 @@ def _predict(args: argparse.Namespace) -> None:
     pipe = pipeline(args.model, batch_size=args.batch_size)
     with contextlib.ExitStack() as stack:
         if args.input is not None:
-            from mtl_nlp.reports import reading
+            from mtl_nlp.prediction_reports import reading
 
             to_screen = args.output is None and sys.stdout.isatty()
             rows = stack.enter_context(reading(RowFile(args.input), quiet=to_screen))
@@ -285,7 +187,7 @@ def _print_predictions(args: argparse.Namespace, rows: Iterable[Mapping[str, Any
         else:
             print(f"{written:,} rows with predictions: {args.output}")
     elif args.texts and not args.json:
-        from mtl_nlp.reports import prediction
+        from mtl_nlp.prediction_reports import prediction
 
         for row in rows:
             _print(*prediction(row["text"], row["predictions"]))
@@ -346,8 +248,8 @@ def _card(args: argparse.Namespace) -> None:
 
 
 def _tasks(args: argparse.Namespace) -> None:
-    from mtl_nlp.reports import describe_type, task_types
     from mtl_nlp.tasks import TASK_TYPES
+    from mtl_nlp.type_reports import describe_type, task_types
 
     names = list(TASK_TYPES) if args.type is None else [args.type]
     if unknown := [name for name in names if name not in TASK_TYPES]:
@@ -385,12 +287,12 @@ def _print(*parts: "RenderableType") -> None:
 
 
 _COMMANDS = {
-    "check": _Command("check a recipe and its data, and print the plan", _recipe_words, _check),
-    "train": _Command("train, evaluate, and leave the run folder", _train_words, _train),
-    "evaluate": _Command("the recipe's metrics of a model", _evaluate_words, _evaluate),
-    "predict": _Command("all tasks on texts or a file", _predict_words, _predict),
-    "export": _Command("one task as a stock transformers model", _export_words, _export),
-    "push": _Command("publish a model folder on the Hub", _push_words, _push),
-    "card": _Command("write the model card anew", _card_words, _card),
-    "tasks": _Command("task types, their columns, metrics and options", _tasks_words, _tasks),
+    "check": _Command("check a recipe and its data, and print the plan", recipe_words, _check),
+    "train": _Command("train, evaluate, and leave the run folder", train_words, _train),
+    "evaluate": _Command("the recipe's metrics of a model", evaluate_words, _evaluate),
+    "predict": _Command("all tasks on texts or a file", predict_words, _predict),
+    "export": _Command("one task as a stock transformers model", export_words, _export),
+    "push": _Command("publish a model folder on the Hub", push_words, _push),
+    "card": _Command("write the model card anew", card_words, _card),
+    "tasks": _Command("task types, their columns, metrics and options", tasks_words, _tasks),
 }

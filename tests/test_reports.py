@@ -9,9 +9,11 @@ import pytest
 from rich.console import Console, RenderableType
 
 from mtl_nlp.inference.input_files import RowFile
+from mtl_nlp.prediction_reports import prediction, reading
 from mtl_nlp.recipe import HubSpec, Recipe
-from mtl_nlp.reports import describe_type, plan, prediction, reading, task_types, trained
+from mtl_nlp.reports import plan, trained
 from mtl_nlp.tasks import TASK_TYPES
+from mtl_nlp.type_reports import describe_type, task_types
 
 RECIPE = Recipe(
     encoder="org/encoder",
