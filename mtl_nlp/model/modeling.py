@@ -7,34 +7,29 @@ from functools import partial
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
-from mtl_nlp.errors import ModelError, RecipeError
+from mtl_nlp.errors import ModelError
 from mtl_nlp.heads.by_task import HeadsByTask
-from mtl_nlp.heads.masked_language import MaskedLanguageHead
 from mtl_nlp.heads.reading import ReadingHead
 from mtl_nlp.heads.states import EncoderStates
-from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.encoders import load_encoder, shared_part
 from mtl_nlp.model.hub_model import HubModel
 from mtl_nlp.model.limits import check_length, padding_problem
-from mtl_nlp.model.one_decoder import WithDecoder
 from mtl_nlp.model.output import MultiTaskOutput
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
-from mtl_nlp.model.pretraining import adopt_pretrained
 from mtl_nlp.model.reading import Texts
 from mtl_nlp.model.sources import Source
 from mtl_nlp.model.takeover import take_apart
-from mtl_nlp.tasks import build_task
-from mtl_nlp.tasks.after import check_after, check_all_after
+from mtl_nlp.model.with_heads import WithHeads
+from mtl_nlp.tasks.after import check_all_after
 from mtl_nlp.tasks.base import Task
-from mtl_nlp.tasks.text_generation import TextGeneration
 
 
-class MultiTaskModel(HubModel, WithDecoder):
+class MultiTaskModel(HubModel, WithHeads):
     """A pretrained encoder shared by the heads of several tasks.
 
     Args:
@@ -66,7 +61,9 @@ class MultiTaskModel(HubModel, WithDecoder):
         for left_out in [t["name"] for t in config.tasks if t["name"] not in self.tasks]:
             config.remove_task(left_out)
         check_all_after(self.tasks)
-        self.heads = HeadsByTask({name: self._build(task) for name, task in self.tasks.items()})
+        self.heads = HeadsByTask(
+            {name: self._build_head(task) for name, task in self.tasks.items()}
+        )
         self.build_decoder()
         self._packed: PackedEncoder | None = None
         self._pretrained: Source | None = None  # the checkpoint of a bare encoder
@@ -149,7 +146,7 @@ class MultiTaskModel(HubModel, WithDecoder):
         config = MultiTaskConfig(encoder_config=taken.encoder.config, max_seq_length=max_length)
         model = cls(config, encoder=taken.encoder)
         model.source = replace(source, token=None)
-        model._put(taken.task, taken.head)
+        model._put_head(taken.task, taken.head)
         model.train(False)
         return model
 
@@ -184,6 +181,25 @@ class MultiTaskModel(HubModel, WithDecoder):
         names = list(tasks) if tasks is not None else list(targets or self.tasks)
         if unknown := [name for name in names if name not in self.tasks]:
             raise ValueError(f"no task {unknown[0]!r}; the model has {', '.join(self.tasks)}")
+        states = self._read(input_ids, attention_mask, token_type_ids, words)
+        texts = Texts(states, sources, joined)
+        logits, sums = {}, {}
+        for name in names:
+            task, target = self.tasks[name], targets.get(name)
+            rows, labels = (None, None) if target is None else (target.rows, target.labels)
+            logits[name] = texts.logits(task, partial(self._run, name, labels=labels), rows)
+            if labels is not None:
+                sums[name] = task.loss(logits[name], labels)
+        return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
+
+    def _read(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None,
+        words: Tensor | None,
+    ) -> EncoderStates:
+        """What the encoder makes of the rows; see `forward`."""
         segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         hidden: Tensor  # (rows, seq_len, hidden)
         if self.training and self._packed is not None:
@@ -194,16 +210,7 @@ class MultiTaskModel(HubModel, WithDecoder):
             ).last_hidden_state
         embeddings = self.encoder.get_input_embeddings().weight
         assert isinstance(embeddings, Tensor)
-        states = EncoderStates(hidden, attention_mask, words, embeddings)
-        texts = Texts(states, sources, joined)
-        logits, sums = {}, {}
-        for name in names:
-            task, target = self.tasks[name], targets.get(name)
-            rows, labels = (None, None) if target is None else (target.rows, target.labels)
-            logits[name] = texts.logits(task, partial(self._run, name, labels=labels), rows)
-            if labels is not None:
-                sums[name] = task.loss(logits[name], labels)
-        return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
+        return EncoderStates(hidden, attention_mask, words, embeddings)
 
     def _run(self, name: str, states: EncoderStates, labels: Tensor | None) -> Tensor:
         """The logits of a task's head, which may read what other heads make of the same states."""
@@ -217,15 +224,6 @@ class MultiTaskModel(HubModel, WithDecoder):
             }
         return task.run(head.head, head.tell(states, read), labels)
 
-    def _build(self, task: Task) -> nn.Module:
-        """A head for a task that is already built, its weights not yet initialised."""
-        config = self.config.encoder_config
-        head = task.build_head(config)
-        if not task.after:
-            return head
-        sizes = {name: len(self.tasks[name].logit_names) for name in task.after}
-        return ReadingHead(head, config.hidden_size, sizes)
-
     def skip_padding(self) -> bool:
         """From now on compute no padding in training mode; False where that does not work or pay.
 
@@ -234,96 +232,6 @@ class MultiTaskModel(HubModel, WithDecoder):
         """
         self._packed = packed_encoder(self.encoder)
         return self._packed is not None
-
-    def add_task(self, name: str, task: Mapping[str, Any]) -> None:
-        """Give the model a fresh head.
-
-        The architecture's own head is taken where it computes the same on the shared encoder's
-        states as in its stock model; else a plain linear one.
-
-        Args:
-            name: The task's name.
-            task: ``type``, ``labels`` and the type's options.
-
-        Raises:
-            RecipeError: If the task is not well described.
-            ValueError: If the model has a task of that name.
-        """
-        if name in self.tasks:
-            raise ValueError(f"the model has a task {name!r} already; remove it first")
-        settings = {key: value for key, value in task.items() if key != "type"}
-        built = build_task(name, task.get("type", ""), settings, where=f"tasks.{name}")
-        if not built.labels and built.fewest_labels:
-            raise RecipeError(
-                f"tasks.{name}.labels: missing; without rows to learn them from, name all labels of"
-                f" a {built.type} task"
-            )
-        try:
-            self.set_head(built)
-        except ValueError as error:
-            raise RecipeError(f"tasks.{name}: {error}") from error
-
-    def set_head(self, task: Task) -> None:
-        """Give the model a fresh head for a task that is already built."""
-        head: nn.Module
-        check_after(task, self.tasks)
-        if isinstance(task, TextGeneration):
-            head = self._build(task)
-            head.apply(self._init_weights)
-            self._put(self.with_decoder(task), head)
-            return
-        try:
-            head = self.lifted_head(task)
-        except ModelError:
-            task = replace(task, stock=False)
-            head = self._build(task)
-            head.apply(self._init_weights)
-        self._put(task, head)
-
-    def lifted_head(self, task: Task) -> StockHead:
-        """A fresh head for a task that is the architecture's own, lifted off its stock model.
-
-        Raises:
-            ModelError: If the task has no such head, or it does not compute the same off its model.
-        """
-        reason = task.own_head or ("its head reads those of other tasks" if task.after else "")
-        if reason:
-            raise ModelError(f"task {task.name!r}: {reason}")
-        if not task.stock or task.auto_class is None:
-            raise ModelError(f"task {task.name!r}: transformers has no {task.type} heads")
-        try:
-            head = task.build_head(self.config.encoder_config)
-        except ValueError as error:
-            raise ModelError(f"task {task.name!r}: {error}") from None
-        assert isinstance(head, StockHead)
-        head.to(self.encoder.device, self.encoder.dtype)
-        head.adopt_pooler(self.encoder)
-        if isinstance(head, MaskedLanguageHead) and self._pretrained is not None:
-            adopt_pretrained(head, self._pretrained, self.config.encoder_config)
-        if problem := lifting_problem(head, self.encoder):
-            raise ModelError(f"task {task.name!r}: {problem}")
-        return head
-
-    def _put(self, task: Task, head: nn.Module) -> None:
-        parameter = next(self.encoder.parameters())
-        self.heads[task.name] = head.to(parameter.device, parameter.dtype).train(self.training)
-        self.tasks[task.name] = task
-        self.config.set_task(task)
-        self.share_decoder()
-
-    def remove_task(self, name: str) -> None:
-        """Drop a task and its head, with the last one that generates the decoder too.
-
-        Raises:
-            ValueError: If the model has no such task, or another one reads it.
-        """
-        if name not in self.tasks:
-            raise ValueError(f"no task {name!r}; the model has {', '.join(self.tasks)}")
-        if readers := [other for other, task in self.tasks.items() if name in task.after]:
-            raise ValueError(f"task {readers[0]!r} reads task {name!r}; remove that one first")
-        del self.tasks[name], self.heads[name]
-        self.config.remove_task(name)
-        self.share_decoder()
 
 
 AutoConfig.register(MultiTaskConfig.model_type, MultiTaskConfig)
