@@ -1,4 +1,4 @@
-"""The invariants for every task type at once: most on the same rows of one dataset."""
+"""The invariants for every task type: most at once, on the same rows of one dataset."""
 
 import json
 import random
@@ -13,6 +13,9 @@ from safetensors.torch import load_file
 from mtl_nlp import MultiTaskModel, Recipe, pipeline, train
 from mtl_nlp.hub.publish import push_folder
 from mtl_nlp.tasks import TASK_TYPES
+from tests.generation import TASKS as GENERATION
+from tests.generation import TEXTS as PLAIN_TEXTS
+from tests.generation import generation_recipe
 from tests.hub_server import WRITER, HubServer
 from tests.rows import json_dataset
 from tests.runs import FILLERS, steps_of
@@ -58,6 +61,7 @@ READINGS: dict[str, dict[str, Any]] = {
     "cut": {"max_length": 32},
     "windows": {"long_text": "windows", "max_length": 12, "stride": 3},
 }
+CASES = (*READINGS, "generation")  # which needs an encoder that has a decoder
 
 
 def row_of(source: random.Random) -> dict[str, Any]:
@@ -112,15 +116,25 @@ def pair_of(source: random.Random) -> dict[str, Any]:
     return {"text": " ".join(first), "other": " ".join(second), "likeness": likeness}
 
 
-@pytest.fixture(scope="module", params=READINGS)
+@pytest.fixture(scope="module", params=CASES)
 def folder(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """Holds the encoder; its name says how the texts are read."""
+    """Holds the encoder; its name is that of the case."""
+    generates = request.param == "generation"
+    if generates:
+        pytest.importorskip("sacrebleu")
     folder = tmp_path_factory.mktemp(request.param, numbered=False)
-    tiny_encoder(folder / "encoder")
+    tiny_encoder(folder / "encoder", "t5" if generates else "bert")
     return folder
 
 
+@pytest.fixture(scope="module")
+def texts(folder: Path) -> list[Any]:
+    return PLAIN_TEXTS if folder.name == "generation" else TEXTS
+
+
 def recipe_of(folder: Path, output: str, **training: Any) -> Recipe:
+    if folder.name == "generation":
+        return generation_recipe(folder, output, **training)
     source = random.Random(13)
     rows = {split: [row_of(source) for _ in range(40)] for split in ("train", "validation")}
     asked = {split: [question_of(source) for _ in range(40)] for split in rows}
@@ -169,8 +183,7 @@ def trained(folder: Path) -> Path:
 
 
 def test_every_type_is_here() -> None:
-    elsewhere = {"text_generation"}  # test_generation.py: BERT has no decoder
-    assert {task["type"] for task in TASKS.values()} == set(TASK_TYPES) - elsewhere
+    assert {t["type"] for t in (*TASKS.values(), *GENERATION.values())} == set(TASK_TYPES)
 
 
 def test_each_is_scored_its_primary_metric_first(trained: Path) -> None:
@@ -205,62 +218,69 @@ def test_a_resumed_training_ends_bit_for_bit_the_same(folder: Path, trained: Pat
     assert (stopped / "metrics.json").read_bytes() == (trained / "metrics.json").read_bytes()
 
 
-def test_saved_and_loaded_it_predicts_the_same(trained: Path, tmp_path: Path) -> None:
+def test_saved_and_loaded_it_predicts_the_same(
+    trained: Path, texts: list[Any], tmp_path: Path
+) -> None:
     pipe = pipeline(trained)
     pipe.predictor.model.save_pretrained(tmp_path)
     pipe.predictor.encoder.tokenizer.save_pretrained(tmp_path)
-    assert json.dumps(pipeline(tmp_path)(TEXTS)) == json.dumps(pipe(TEXTS))
+    assert json.dumps(pipeline(tmp_path)(texts)) == json.dumps(pipe(texts))
 
 
-def test_company_changes_no_prediction(trained: Path) -> None:
+def test_company_changes_no_prediction(trained: Path, texts: list[Any]) -> None:
     pipe = pipeline(trained)
-    for row, predicted in zip(TEXTS, pipe(TEXTS), strict=True):
+    for row, predicted in zip(texts, pipe(texts), strict=True):
         alone = pipe(row)
         assert flat(alone).keys() == flat(predicted).keys()
         assert flat(alone) == pytest.approx(flat(predicted), abs=1e-5)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_run_alone_a_task_predicts_what_it_does_among_all(trained: Path, name: str) -> None:
+def test_run_alone_a_task_predicts_what_it_does_among_all(trained: Path, texts: list[Any]) -> None:
     pipe = pipeline(trained)
-    among_all = [(row, predicted[name]) for row in TEXTS if name in (predicted := pipe(row))]
-    assert among_all
-    for row, predicted in among_all:
-        assert pipe(row, tasks=[name])[name] == predicted
+    among_all = [(row, pipe(row)) for row in texts]
+    for name in pipe.predictor.model.tasks:
+        own = [(row, predicted[name]) for row, predicted in among_all if name in predicted]
+        assert own, name
+        for row, predicted in own:
+            assert pipe(row, tasks=[name])[name] == predicted, name
 
 
-def test_pushed_and_loaded_back_a_run_predicts_the_same(hub: HubServer, trained: Path) -> None:
+def test_pushed_and_loaded_back_a_run_predicts_the_same(
+    hub: HubServer, trained: Path, texts: list[Any]
+) -> None:
     push_folder(trained, REPO, token=WRITER)
     assert hub.asked("POST .*/commit/")
     pipe = pipeline(trained)
-    assert_loads_back(pipe.predictor.model, [(row, pipe(row)) for row in TEXTS])
+    assert_loads_back(REPO, pipe.predictor.model, [(row, pipe(row)) for row in texts])
 
 
-@pytest.mark.parametrize("name", TASKS)
 def test_pushed_alone_a_task_predicts_what_it_does_among_all(
-    hub: HubServer, trained: Path, name: str
+    hub: HubServer, trained: Path, texts: list[Any]
 ) -> None:
-    model, pipe = MultiTaskModel.from_pretrained(trained), pipeline(trained)
-    for other in TASKS.keys() - {name}:
-        model.remove_task(other)
-    model.push_to_hub(REPO, token=WRITER)
-    assert hub.asked("POST .*/commit/")
-    among_all = [(row, pipe(row)) for row in TEXTS]
-    assert_loads_back(model, [(row, {name: of[name]}) for row, of in among_all if name in of])
+    pipe = pipeline(trained)
+    among_all = [(row, pipe(row)) for row in texts]
+    for name in pipe.predictor.model.tasks:
+        model, repo = MultiTaskModel.from_pretrained(trained), f"team/{name}"
+        for other in model.tasks.keys() - {name}:
+            model.remove_task(other)
+        model.push_to_hub(repo, token=WRITER)
+        assert hub.asked(f"POST .*/{name}/commit/")
+        own = [(row, {name: found[name]}) for row, found in among_all if name in found]
+        assert_loads_back(repo, model, own)
 
 
-def assert_loads_back(model: MultiTaskModel, predictions: list[tuple[Any, Any]]) -> None:
+def assert_loads_back(repo: str, model: MultiTaskModel, predictions: list[tuple[Any, Any]]) -> None:
     """The repository has the model's weights to the bit, and predicts the same to rounding."""
-    pipe = pipeline(REPO, token=WRITER)
+    pipe = pipeline(repo, token=WRITER)
     weights = pipe.predictor.model.state_dict()
-    assert weights.keys() == model.state_dict().keys()
-    assert all(weights[name].equal(one) for name, one in model.state_dict().items())
-    assert predictions
+    assert weights.keys() == model.state_dict().keys(), repo
+    assert all(weights[name].equal(one) for name, one in model.state_dict().items()), repo
+    assert predictions, repo
     for row, expected in predictions:
         # The last bit of a product depends on where in memory the weights lie.
         found = flat(pipe(row))
-        assert found.keys() == flat(expected).keys()
-        assert found == pytest.approx(flat(expected), abs=1e-5)
+        assert found.keys() == flat(expected).keys(), repo
+        assert found == pytest.approx(flat(expected), abs=1e-5), repo
 
 
 def flat(value: Any, place: str = "") -> dict[str, Any]:
