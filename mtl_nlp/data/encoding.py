@@ -12,15 +12,15 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from mtl_nlp.data.encoder_rows import ORIGINALS, EncoderRows
+from mtl_nlp.data.inputs import input_row
 from mtl_nlp.data.windows import own_words
 from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.recipe import DatasetSpec, LongText
+from mtl_nlp.recipe import LongText
 from mtl_nlp.tasks.base import Encoding
-from mtl_nlp.tasks.spans import word_spans
 from mtl_nlp.tasks.views import PLAIN, View
 from mtl_nlp.vocabulary import Vocabulary
-from mtl_nlp.words import WORD_PATTERN, Row, Words, join_words, split_words, token_words
+from mtl_nlp.words import WORD_PATTERN, Row, Words, split_words, token_words
 
 _TRUNCATION: dict[str, bool | str] = {
     "cut": True,
@@ -134,25 +134,7 @@ class RowEncoder:
         Raises:
             ValueError: If a value is missing, empty or of another kind.
         """
-        row = self._row(record)
-        if record.get("spans") is None:
-            return row
-        spans = word_spans(record["spans"], row, in_words="tokens" in record)
-        return replace(row, spans=tuple(spans))
-
-    def _row(self, record: Mapping[str, Any]) -> Row:
-        if record.get("tokens") is not None:
-            return Row(join_words(_checked_tokens(record["tokens"]), self.join))
-        if "tokens" in record:
-            raise ValueError("column tokens: expected a list of words, found null")
-        words = self._words(_checked_text(record, "text"))
-        if "choices" in record:
-            if "text_pair" in record:
-                raise ValueError("expected text_pair or choices beside text, found both")
-            return Row(words, choices=tuple(map(self._words, _checked_choices(record["choices"]))))
-        if "text_pair" not in record:
-            return Row(words)
-        return Row(words, self._words(_checked_text(record, "text_pair")))
+        return input_row(record, self._words, self.join)
 
     def encode(self, rows: Sequence[Row], view: View = PLAIN) -> EncodedRows:
         """Sub-words of rows, seen in one way."""
@@ -270,35 +252,3 @@ class RowEncoder:
             if name in self.tokenizer.model_input_names:
                 columns[name] = Ragged.from_lists(encoded.get(name, []))
         return columns
-
-
-def input_record(record: Mapping[str, Any], spec: DatasetSpec) -> dict[str, Any]:
-    """A dataset's record with its input columns under our names."""
-    return {ours: record[theirs] for ours, theirs in spec.inputs.items()}
-
-
-def _checked_text(record: Mapping[str, Any], column: str) -> str:
-    value = record.get(column)
-    if not isinstance(value, str):
-        raise ValueError(f"column {column}: expected text, found {value!r}")
-    if not value.strip():
-        raise ValueError(f"column {column}: expected text, found an empty one")
-    return value
-
-
-def _checked_tokens(value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(token, str) for token in value):
-        raise ValueError(f"column tokens: expected a list of words, found {value!r:.80}")
-    if not any(token.strip() for token in value):
-        raise ValueError("column tokens: expected words, found none")
-    return value
-
-
-def _checked_choices(value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(choice, str) for choice in value):
-        raise ValueError(f"column choices: expected a list of texts, found {value!r:.80}")
-    if len(value) < 2:
-        raise ValueError(f"column choices: expected at least two texts, found {len(value)}")
-    if blank := [number for number, choice in enumerate(value) if not choice.strip()]:
-        raise ValueError(f"column choices: expected texts, found an empty one at {blank[0]}")
-    return value

@@ -15,7 +15,8 @@ from datasets import Dataset, Features
 
 from mtl_nlp.data.binding import Binding
 from mtl_nlp.data.encoder_rows import SIZES
-from mtl_nlp.data.encoding import RowEncoder, input_record
+from mtl_nlp.data.encoding import RowEncoder
+from mtl_nlp.data.inputs import input_record
 from mtl_nlp.errors import DataError
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.recipe import DatasetSpec
