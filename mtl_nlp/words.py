@@ -37,6 +37,12 @@ class Words:
         """The words themselves."""
         return [self.text[a:b] for a, b in zip(self.starts, self.ends, strict=True)]
 
+    def widened(self, start: int, end: int) -> str:
+        """What becomes of characters that begin or end inside a word, or nothing."""
+        first, last = self.covering(start, end)
+        whole, given = self.slice(first, last) if first < last else "", self.text[start:end]
+        return "" if whole == given.strip() else f"{given!r} becomes {whole!r}"
+
     def covering(self, start: int, end: int) -> tuple[int, int]:
         """The words (first, one past the last) that share a character with ``[start, end)``."""
         first = int(np.searchsorted(self.ends, start, side="right"))

@@ -126,3 +126,18 @@ def test_strings_are_slices_of_the_text() -> None:
     words = Words("ab cd", np.array([0, 3]), np.array([2, 5]))
     assert words.slice(0, 2) == "ab cd"
     assert re.sub(" ", "", words.text) == "".join(words.strings())
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [
+        (3, 10, ""),
+        (11, 15, ""),  # with the blank behind it
+        (2, 10, ""),  # with the one before it
+        (3, 8, "'Nadia' becomes \"Nadia's\""),
+        (5, 14, '"dia\'s New" becomes "Nadia\'s New"'),
+        (20, 24, "'1990' becomes '1990s'"),
+    ],
+)
+def test_what_is_widened_to_whole_words_is_told(start: int, end: int, told: str) -> None:
+    assert split_words("In Nadia's New York 1990s").widened(start, end) == told

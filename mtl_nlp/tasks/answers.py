@@ -9,7 +9,6 @@ import numpy as np
 
 from mtl_nlp.tasks.base import Encoding
 from mtl_nlp.tasks.labels import whole_number
-from mtl_nlp.words import Words
 
 
 @dataclass(frozen=True)
@@ -84,13 +83,6 @@ def listed_answers(value: Any) -> list[tuple[str, int]] | None:
             f" lists where there is none, found {value!r:.80}"
         )
     return [(text, int(start)) for text, start in pairs]
-
-
-def widened(text: str, start: int, context: Words) -> str:
-    """What becomes of an answer that begins or ends inside a word, or nothing."""
-    first, last = context.covering(start, start + len(text))
-    whole = context.slice(first, last) if first < last else ""
-    return "" if whole == text.strip() else f"{text!r} becomes {whole!r}"
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,6 @@ def _entity(value: Any) -> Span:
     raise ValueError(f"expected an entity with start, end and label, found {value!r:.80}")
 
 
-def widened(entity: Span, row: Row) -> str:
-    """What becomes of an entity that begins or ends inside a word, or nothing."""
-    first, last = row.words.covering(entity.start, entity.end)
-    text = row.words.slice(first, last) if first < last else ""
-    given = row.words.text[entity.start : entity.end]
-    return "" if text == given.strip() else f"{given!r} becomes {text!r}"
-
-
 def entity_words(found: Sequence[Span], row: Row) -> list[Span]:
     """The words that entities, given by characters, stand in.
 

@@ -23,7 +23,6 @@ from mtl_nlp.tasks.answers import (
     best_spans,
     listed_answers,
     read_answers,
-    widened,
 )
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
 from mtl_nlp.words import Row, Words
@@ -238,7 +237,7 @@ class QuestionAnswering(Task):
                 total += 1
                 first, last = _context(row).covering(start, start + len(text))
                 long += [(last - first, number)] * (last - first > self.max_answer)
-                if change := widened(text, start, _context(row)):
+                if change := _context(row).widened(start, start + len(text)):
                     split.append(f"row {number}: {change}")
         told = []
         if split:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mtl_nlp.tasks.base import Encoding
-from mtl_nlp.tasks.entities import entity_words, read_entities, widened
+from mtl_nlp.tasks.entities import entity_words, read_entities
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.words import Row, overlap
 
@@ -144,7 +144,11 @@ class SpanFaults:
         spans = sorted(set(word_spans(value, row, in_words=self.in_words)))
         if not self.in_words:
             given = read_entities(value)
-            self._split += [f"row {number}: {w}" for one in given if (w := widened(one, row))]
+            self._split += [
+                f"row {number}: {w}"
+                for one in given
+                if (w := row.words.widened(one.start, one.end))
+            ]
         self._total += len(spans)
         widths = [span.end - span.start for span in spans]
         self._long += [(width, number) for width in widths if width > self.max_width]

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtl_nlp.metrics import classification_scores
 from mtl_nlp.tasks.base import Fields
-from mtl_nlp.tasks.entities import read_entities, widened
+from mtl_nlp.tasks.entities import read_entities
 from mtl_nlp.tasks.schemes import (
     Scheme,
     SourceScheme,
@@ -180,7 +180,9 @@ def _gone_through(rows: Iterable[tuple[Fields, Row]]) -> tuple[dict[int, list[st
         if "tags" in fields and (written := given_tags(fields)) is not None:
             tags[number] = written_tags(written)
         entities = read_entities(fields.get("entities"))
-        split_words += [f"row {number}: {w}" for e in entities if (w := widened(e, row))]
+        split_words += [
+            f"row {number}: {w}" for e in entities if (w := row.words.widened(e.start, e.end))
+        ]
     return tags, split_words
 
 

@@ -15,7 +15,6 @@ from mtl_nlp.tasks.answers import (
     best_null_threshold,
     best_spans,
     read_answers,
-    widened,
 )
 from mtl_nlp.tasks.base import Encoding
 from mtl_nlp.words import Row, split_words
@@ -72,20 +71,6 @@ def test_other_answers_are_told(value: Any, message: str) -> None:
 def test_the_answer_given_most_often_comes_first_and_of_equals_the_first() -> None:
     answers = Answers(("of 1990", "1990", "of", "1990", "of"), (10, 13, 10, 13, 10))
     assert answers.by_votes() == [(13, 17), (10, 12), (10, 17)]
-
-
-@pytest.mark.parametrize(
-    ("text", "start", "change"),
-    [
-        ("film", 4, ""),
-        (" film", 3, ""),
-        ("The film", 0, ""),
-        ("ilm, o", 5, "'ilm, o' becomes 'film, of'"),
-        ("199", 13, "'199' becomes '1990'"),
-    ],
-)
-def test_an_answer_inside_a_word_is_widened(text: str, start: int, change: str) -> None:
-    assert widened(text, start, split_words(CONTEXT)) == change
 
 
 def encoding(token_words: list[int]) -> Encoding:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl_nlp.tasks.entities import entity_tags, entity_words, read_entities, widened
+from mtl_nlp.tasks.entities import entity_tags, entity_words, read_entities
 from mtl_nlp.tasks.schemes import Span, read_spans
 from mtl_nlp.words import Row, join_words, split_words
 
@@ -44,25 +44,12 @@ def test_an_entity_of_whole_words_comes_back(text: str, data: st.DataObject) -> 
     tags = entity_tags([_entity(start, end)], row)
     assert len(tags) == len(row)
     assert read_spans(tags) == [Span(first, last + 1, "x")]
-    assert widened(Span(start, end, "x"), row) == ""
+    assert row.words.widened(start, end) == ""
 
 
 def test_words_of_entities_may_overlap_and_keep_their_order() -> None:
     found = [Span(4, 7, "x"), Span(0, 6, "y"), Span(1, 2, "x")]
     assert entity_words(found, ROW) == [Span(1, 2, "x"), Span(0, 2, "y"), Span(0, 1, "x")]
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "told"),
-    [
-        (3, 10, ""),
-        (11, 15, ""),  # with the blank behind it
-        (3, 8, "'Nadia' becomes \"Nadia's\""),
-        (5, 14, '"dia\'s New" becomes "Nadia\'s New"'),
-    ],
-)
-def test_what_is_widened_to_whole_words_is_told(start: int, end: int, told: str) -> None:
-    assert widened(Span(start, end, "x"), Row(split_words("In Nadia's New York"))) == told
 
 
 @pytest.mark.parametrize(
