@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def describe_type(task_type: "type[Task]") -> dict[str, Any]:
     """A task type as JSON values: what it is, input, columns, metrics, options."""
-    from mtl_nlp.tasks.base import options_of
+    from mtl_nlp.tasks import options_of
 
     hints = get_type_hints(task_type)
     summary = (task_type.__doc__ or "").strip().partition("\n")[0]

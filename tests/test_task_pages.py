@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from mtl_nlp import Recipe, pipeline, train
-from mtl_nlp.tasks import TASK_TYPES
-from mtl_nlp.tasks.base import options_of
+from mtl_nlp.tasks import TASK_TYPES, options_of
 from tests.tiny import tiny_encoder, tiny_seq2seq
 
 PAGES = Path(__file__).parent.parent / "docs" / "tasks"

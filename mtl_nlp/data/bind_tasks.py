@@ -7,9 +7,9 @@ from typing import Any
 from mtl_nlp.data.binding import Binding
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe import Recipe, TaskSpec
-from mtl_nlp.tasks import build_task, task_type
+from mtl_nlp.tasks import build_task, options_of, task_type
 from mtl_nlp.tasks.after import check_all_after
-from mtl_nlp.tasks.base import Task, options_of
+from mtl_nlp.tasks.base import Task
 from mtl_nlp.tasks.own import is_own, load_own_type
 
 

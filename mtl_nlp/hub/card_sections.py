@@ -16,7 +16,8 @@ from mtl_nlp.hub.run_folder import RunFolder, known
 from mtl_nlp.recipe import DatasetSpec
 from mtl_nlp.recipe_values import FILE_LOADERS
 from mtl_nlp.tables import format_score
-from mtl_nlp.tasks.base import Task, options_of
+from mtl_nlp.tasks import options_of
+from mtl_nlp.tasks.base import Task
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 _FEW_LABELS = 12  # shown in the table; more are folded

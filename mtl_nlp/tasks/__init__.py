@@ -2,13 +2,13 @@
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import Field, asdict
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from mtl_nlp.errors import RecipeError
-from mtl_nlp.tasks.base import Task, options_of
+from mtl_nlp.tasks.base import Task
 from mtl_nlp.tasks.dependency_parsing import DependencyParsing
 from mtl_nlp.tasks.lemmatization import Lemmatization
 from mtl_nlp.tasks.masked_language_modeling import MaskedLanguageModeling
@@ -88,6 +88,12 @@ def build_task(
     except ValidationError as error:
         raise RecipeError("; ".join(_explain(cls, e, where) for e in error.errors())) from None
     return task
+
+
+def options_of(task_type: type[Task]) -> dict[str, Field[Any]]:
+    """The fields of a task type that a recipe may set."""
+    fields: dict[str, Field[Any]] = task_type.__dataclass_fields__
+    return {name: f for name, f in fields.items() if "option" in f.metadata}
 
 
 def saved_form(task: Task) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig
 from mtl_nlp import recipe_values
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.ragged import Ragged
+from mtl_nlp.tasks.labels import check_labels
 from mtl_nlp.tasks.views import PLAIN, View
 from mtl_nlp.vocabulary import Vocabulary
 from mtl_nlp.words import Row
@@ -125,12 +126,7 @@ class Task(ABC):
         """Raise a ValueError for a name or labels that no task can have; none are yet to learn."""
         recipe_values.name(self.name)
         if self.labels:
-            recipe_values.label_names(self.labels)
-            if len(self.labels) < self.fewest_labels:
-                raise ValueError(
-                    f"a {self.type} task chooses among at least {self.fewest_labels} labels, found"
-                    f" {', '.join(self.labels)} alone"
-                )
+            check_labels(self.labels, self.fewest_labels, self.type)
 
     @property
     @abstractmethod
@@ -302,9 +298,3 @@ class Task(ABC):
             return self.labels.index(label)
         except ValueError:
             return None
-
-
-def options_of(task_type: type[Task]) -> dict[str, Field[Any]]:
-    """The fields of a task type that a recipe may set."""
-    fields: dict[str, Field[Any]] = task_type.__dataclass_fields__
-    return {name: f for name, f in fields.items() if "option" in f.metadata}

@@ -8,6 +8,22 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedConfig
 
+from mtl_nlp import recipe_values
+
+
+def check_labels(labels: Sequence[str], fewest: int, type_name: str) -> None:
+    """Refuse label names that no task of a type can have.
+
+    Raises:
+        ValueError: If one is empty or stands twice, or there are fewer than the fewest.
+    """
+    recipe_values.label_names(labels)
+    if len(labels) < fewest:
+        raise ValueError(
+            f"a {type_name} task chooses among at least {fewest} labels, found"
+            f" {', '.join(labels)} alone"
+        )
+
 
 def stock_labels(config: PreTrainedConfig) -> tuple[str, ...]:
     """The label names of a stock checkpoint, in the order of its logits.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import PreTrainedConfig
 
-from mtl_nlp.tasks.base import options_of
+from mtl_nlp.tasks import options_of
 from mtl_nlp.tasks.text_classification import TextClassification
 from mtl_nlp.tasks.token_classification import TokenClassification
 
