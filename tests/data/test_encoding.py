@@ -1,14 +1,11 @@
-"""Records become rows, and rows sub-words that know their words."""
-
-from typing import Any
+"""Rows become sub-words that know their words."""
 
 import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from mtl_nlp.data.encoding import RowEncoder, input_record
+from mtl_nlp.data.encoding import RowEncoder
 from mtl_nlp.errors import ModelError
-from mtl_nlp.recipe import DatasetSpec
 from tests.tiny import tiny_tokenizer
 
 
@@ -20,47 +17,6 @@ def tokenizer() -> PreTrainedTokenizerFast:
 @pytest.fixture
 def encoder(tokenizer: PreTrainedTokenizerFast) -> RowEncoder:
     return RowEncoder(tokenizer, max_length=8)
-
-
-def test_columns_are_known_by_our_names() -> None:
-    spec = DatasetSpec(path="org/d", text="premise", text_pair="hypothesis")
-    record = {"premise": "a", "hypothesis": "b", "other": 3}
-    assert input_record(record, spec) == {"text": "a", "text_pair": "b"}
-
-
-def test_a_text_a_pair_and_words_become_rows(encoder: RowEncoder) -> None:
-    assert encoder.row({"text": "good day, city"}).words.strings() == ["good", "day", ",", "city"]
-    pair = encoder.row({"text": "good", "text_pair": "bad day"})
-    assert pair.pair is not None
-    assert (len(pair), pair.pair.strings()) == (3, ["bad", "day"])
-    assert encoder.row({"tokens": ["good day", ",", ""]}).words.text == "good day , "
-
-
-def test_words_may_be_joined_by_nothing(tokenizer: PreTrainedTokenizerFast) -> None:
-    row = RowEncoder(tokenizer, join="").row({"tokens": ["go", "od"]})
-    assert row.words.text == "good"
-    assert row.words.strings() == ["go", "od"]
-
-
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        ({"text": None}, "column text: expected text, found None"),
-        ({"text": 3}, "column text: expected text, found 3"),
-        ({"text": ""}, "column text: expected text, found an empty one"),
-        ({"text": " \t\n\u3000"}, "column text: expected text, found an empty one"),
-        ({"text": "a", "text_pair": None}, "column text_pair: expected text, found None"),
-        ({"text": "a", "text_pair": " "}, "column text_pair: expected text, found an empty one"),
-        ({"tokens": None}, "column tokens: expected a list of words, found null"),
-        ({"tokens": "a b"}, "column tokens: expected a list of words, found 'a b'"),
-        ({"tokens": ["a", None]}, "column tokens: expected a list of words, found"),
-        ({"tokens": []}, "column tokens: expected words, found none"),
-        ({"tokens": ["", " "]}, "column tokens: expected words, found none"),
-    ],
-)
-def test_what_is_no_input_is_told(encoder: RowEncoder, record: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        encoder.row(record)
 
 
 def test_rows_encoded_together_are_encoded_as_alone(encoder: RowEncoder) -> None:
@@ -124,25 +80,6 @@ def test_pairs_and_single_texts_keep_their_order(encoder: RowEncoder) -> None:
     ]
 
 
-def test_choices_are_texts_of_their_row(encoder: RowEncoder) -> None:
-    row = encoder.row({"text": "the day", "choices": ["good", "not bad"]})
-    assert [choice.strings() for choice in row.choices] == [["good"], ["not", "bad"]]
-
-
-@pytest.mark.parametrize(
-    ("choices", "message"),
-    [
-        ("good", "column choices: expected a list of texts, found 'good'"),
-        (["good", None], "column choices: expected a list of texts, found"),
-        (["good"], "column choices: expected at least two texts, found 1"),
-        (["good", " "], "column choices: expected texts, found an empty one at 1"),
-    ],
-)
-def test_what_are_no_choices_is_told(encoder: RowEncoder, choices: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        encoder.row({"text": "a", "choices": choices})
-
-
 def test_segments_come_only_where_the_encoder_has_them() -> None:
     encoder = RowEncoder(tiny_tokenizer(segments=False))
     assert encoder.encode([encoder.row({"text": "a"})]).columns.keys() == {"input_ids", "words"}
@@ -178,13 +115,3 @@ def test_a_tokenizer_without_offsets_is_refused() -> None:
 def test_lengths_are_of_each_row(encoder: RowEncoder) -> None:
     encoded = encoder.encode([encoder.row({"text": text}) for text in ("a", "a b c")])
     np.testing.assert_array_equal(encoded.lengths, [3, 5])
-
-
-def test_spans_that_come_with_a_row_count_its_words_or_its_characters(encoder: RowEncoder) -> None:
-    span = {"start": 1, "end": 3, "label": "x"}
-    assert encoder.row({"text": "a b c", "spans": [span]}).spans == ((1, 2, "x"),)
-    assert encoder.row({"tokens": ["a", "b", "c"], "spans": [span]}).spans == ((1, 3, "x"),)
-    assert encoder.row({"text": "a b c", "spans": []}).spans == ()
-    assert encoder.row({"text": "a b c", "spans": None}).spans is None
-    with pytest.raises(ValueError, match="'x' of words 1 to 3 is empty or lies outside the row"):
-        encoder.row({"tokens": ["a"], "spans": [span]})

@@ -13,8 +13,8 @@ from mtl_nlp.heads.relations import RelationHead, unpacked
 from mtl_nlp.heads.spans import SpanHead
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.words import Pooling, pool_words
+from tests.spans import WORDS_OF_ROWS, states_of
 
-ROWS = st.lists(st.lists(st.integers(-1, 4), min_size=1, max_size=6), min_size=1, max_size=3)
 SIZES = {"span_labels": 2, "relations": 3, "max_width": 2}
 
 
@@ -27,16 +27,6 @@ def head_of(*, pooling: Pooling = "first", dropout: float = 0.0) -> RelationHead
     return head
 
 
-def states_of(rows: list[list[int]], spare: int = 0) -> EncoderStates:
-    """States of rows, given by the word of each sub-word, padded with junk."""
-    width = max(map(len, rows)) + spare
-    words = torch.tensor([row + [-1] * (width - len(row)) for row in rows])
-    hidden = torch.randn(3, 20, 8, generator=torch.Generator().manual_seed(1))
-    for row, here in enumerate(rows):
-        hidden[row, len(here) :] = 1e3
-    return EncoderStates(hidden[: len(rows), :width], torch.ones_like(words), words)
-
-
 def biaffine(module: Biaffine, head: Tensor, tail: Tensor) -> Tensor:
     """The formula of Dozat & Manning for one pair of words, (relations,)."""
     weight, bias = module.weight.weight.view(3, 101, 100), module.weight.bias.view(3, 101)
@@ -47,7 +37,7 @@ def biaffine(module: Biaffine, head: Tensor, tail: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("pooling", ["first", "last", "mean"])
 @settings(deadline=None, max_examples=15)
-@given(rows=ROWS)
+@given(rows=WORDS_OF_ROWS)
 @torch.no_grad()
 def test_spans_are_those_of_the_span_head_and_pairs_of_words_biaffine(
     pooling: Pooling, rows: list[list[int]]
@@ -67,7 +57,7 @@ def test_spans_are_those_of_the_span_head_and_pairs_of_words_biaffine(
 
 
 @settings(deadline=None, max_examples=30)
-@given(ROWS, st.integers(0, 7))
+@given(WORDS_OF_ROWS, st.integers(0, 7))
 @torch.no_grad()
 def test_company_and_padding_change_nothing(rows: list[list[int]], spare: int) -> None:
     head, states = head_of(), states_of(rows, spare)

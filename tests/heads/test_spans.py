@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from mtl_nlp.heads.spans import SpanHead
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.heads.words import Pooling, pool_words
-
-ROWS = st.lists(st.lists(st.integers(-1, 4), min_size=1, max_size=6), min_size=1, max_size=3)
+from tests.spans import WORDS_OF_ROWS, states_of
 
 
 def head_of(*, max_width: int = 3, pooling: Pooling = "first", dropout: float = 0.0) -> SpanHead:
@@ -19,20 +18,10 @@ def head_of(*, max_width: int = 3, pooling: Pooling = "first", dropout: float = 
     return SpanHead(8, 2, max_width=max_width, pooling=pooling, dropout=dropout).eval()
 
 
-def states_of(rows: list[list[int]], spare: int = 0) -> EncoderStates:
-    """States of rows, given by the word of each sub-word, padded with junk."""
-    width = max(map(len, rows)) + spare
-    words = torch.tensor([row + [-1] * (width - len(row)) for row in rows])
-    hidden = torch.randn(3, 20, 8, generator=torch.Generator().manual_seed(1))
-    for row, here in enumerate(rows):
-        hidden[row, len(here) :] = 1e3
-    return EncoderStates(hidden[: len(rows), :width], torch.ones_like(words), words)
-
-
 @pytest.mark.parametrize("pooling", ["first", "last", "mean"])
 @pytest.mark.parametrize("max_width", [1, 3, 9])
 @settings(deadline=None, max_examples=20)
-@given(rows=ROWS)
+@given(rows=WORDS_OF_ROWS)
 @torch.no_grad()
 def test_a_span_is_scored_from_its_ends_and_its_width(
     pooling: Pooling, max_width: int, rows: list[list[int]]
@@ -51,7 +40,7 @@ def test_a_span_is_scored_from_its_ends_and_its_width(
 
 
 @settings(deadline=None, max_examples=30)
-@given(ROWS, st.integers(0, 7))
+@given(WORDS_OF_ROWS, st.integers(0, 7))
 @torch.no_grad()
 def test_company_and_padding_change_nothing(rows: list[list[int]], spare: int) -> None:
     head, states = head_of(), states_of(rows, spare)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss
 
 from mtl_nlp import check, pipeline, train
 from mtl_nlp.errors import DataError, RecipeError
@@ -22,6 +21,7 @@ from mtl_nlp.tasks import build_task
 from mtl_nlp.tasks.base import Encoding
 from mtl_nlp.tasks.lemmatization import Lemmas, Lemmatization
 from mtl_nlp.words import Row, join_words
+from tests.losses import assert_cross_entropy
 from tests.tiny import tiny_config, tiny_encoder
 
 SCRIPTS = ("lower;>;>", "lower;>;s>", "keep;>;>", "lower;>;ies>y", "=be")
@@ -139,17 +139,7 @@ def test_no_more_labels_than_sub_words() -> None:
 def test_the_loss_is_that_of_scikit_learn_over_labelled_words(
     seed: int, rows: int, seq_len: int
 ) -> None:
-    source = np.random.default_rng(seed)
-    logits = source.normal(size=(rows, seq_len, 5)).astype(np.float32) * 4
-    ids = source.choice([-100, 0, 1, 2, 3, 4], size=(rows, seq_len))
-    loss = task().loss(torch.from_numpy(logits), torch.from_numpy(ids))
-    known = ids != -100
-    probabilities = torch.from_numpy(logits[known]).double().softmax(-1).numpy()
-    expected = (
-        log_loss(ids[known], probabilities, labels=range(5), normalize=False) if known.any() else 0
-    )
-    assert loss.count.item() == known.sum()
-    np.testing.assert_allclose(loss.total.item(), expected, rtol=1e-4, atol=1e-4)
+    assert_cross_entropy(task(), seed, rows, seq_len)
 
 
 # Decoding and scoring

@@ -21,7 +21,8 @@ from mtl_nlp.tasks.base import Encoding
 from mtl_nlp.tasks.relation_classification import RelationClassification
 from mtl_nlp.tasks.relations import Relation, SpanGraph
 from mtl_nlp.tasks.schemes import Span
-from mtl_nlp.words import Row, join_words, split_words
+from mtl_nlp.words import Row, split_words
+from tests.spans import encodings, letters, mark
 
 LABELS, SPAN_LABELS = ("in", "of"), ("org", "place", "time")
 WIDTH = 2
@@ -39,39 +40,17 @@ def _task(**fields: Any) -> RelationClassification:
     return RelationClassification(**{**default, **fields})
 
 
-def _span(start: Any, end: Any, label: Any = "org") -> dict[str, Any]:
-    return {"start": start, "end": end, "label": label}
-
-
 def _relation(head: Any, tail: Any, label: Any = "in") -> dict[str, Any]:
     return {"head": head, "tail": tail, "label": label}
-
-
-def _row(tokens: str) -> Row:
-    return Row(join_words(list(tokens)))
-
-
-@st.composite
-def encodings(draw: st.DrawFn) -> Encoding:
-    """Rows of 1 to 6 words of up to 2 sub-words, some cut off or lost, some with a pair."""
-    pieces = draw(st.lists(st.integers(0, 2), min_size=1, max_size=6))
-    words = [-1, *np.repeat(np.arange(len(pieces)), pieces), -1]
-    cut = draw(st.integers(2, len(words)))
-    row = _row("abcdef"[: len(pieces)])
-    token_words = np.array([*words[: cut - 1], -1], dtype=np.int32)
-    if draw(st.booleans()):
-        behind = np.array([len(pieces), -1], dtype=np.int32)
-        return Encoding(Row(row.words, join_words(["z"])), np.append(token_words, behind))
-    return Encoding(row, token_words)
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Encoding, SpanGraph]:
     """An encoding, any spans of its words, and relations between them, as they are read."""
-    encoding = draw(encodings())
+    encoding = draw(encodings(6, 2))
     place = st.tuples(*[st.integers(0, len(encoding.row.words) - 1)] * 2)
     spans = [
-        _span(min(ends), max(ends) + 1, label)
+        mark(min(ends), max(ends) + 1, label)
         for ends, label in draw(
             st.lists(st.tuples(place, st.sampled_from(SPAN_LABELS)), max_size=4)
         )
@@ -115,9 +94,15 @@ def _parts(logits: Any) -> Any:
 
 def test_labels_and_width_are_those_of_train() -> None:
     rows = [
-        {"spans": [_span(0, 2, "b"), _span(1, 2, "a")], "relations": [_relation(1, 0, "y")]},
-        {"spans": [_span(0, 1, "a"), _span(1, 2, "b")], "relations": [_relation(1, 0, "x")]},
-        {"spans": [_span(0, 9, "c")], "relations": None},
+        {
+            "spans": [mark(0, 2, "b"), mark(1, 2, "a")],
+            "relations": [_relation(1, 0, "y")],
+        },
+        {
+            "spans": [mark(0, 1, "a"), mark(1, 2, "b")],
+            "relations": [_relation(1, 0, "x")],
+        },
+        {"spans": [mark(0, 9, "c")], "relations": None},
         {"spans": None, "relations": [_relation(0, 1, "z")]},
     ]
     bare = _task(labels=(), span_labels=(), max_width=None)
@@ -130,7 +115,7 @@ def test_labels_and_width_are_those_of_train() -> None:
 
 def test_the_width_of_a_texts_spans_is_learned_in_words() -> None:
     row = {
-        "spans": [_span(0, 8), _span(9, 13)],
+        "spans": [mark(0, 8), mark(9, 13)],
         "relations": [_relation(0, 1)],
         "words": split_words("New York city"),
     }
@@ -144,7 +129,7 @@ def test_the_width_of_a_texts_spans_is_learned_in_words() -> None:
 def test_a_class_names_the_column_that_it_fits(
     names: tuple[str, ...], labels: tuple[str, ...], span_labels: tuple[str, ...]
 ) -> None:
-    spans = [_span(0, 1, "b"), _span(1, 2, "a")]
+    spans = [mark(0, 1, "b"), mark(1, 2, "a")]
     rows = [{"spans": spans, "relations": [_relation(0, 1, "x"), _relation(1, 0, "y")]}]
     learned = _task(labels=(), span_labels=()).learn(rows, names)
     assert (learned.labels, learned.span_labels) == (labels, span_labels)
@@ -154,15 +139,19 @@ def test_a_class_names_the_column_that_it_fits(
     ("row", "task", "message"),
     [
         ({"spans": [], "relations": []}, {}, "expected some spans in train, found none; check"),
-        ({"spans": [_span(0, 1)], "relations": []}, {}, "expected some relations in train, found"),
+        (
+            {"spans": [mark(0, 1)], "relations": []},
+            {},
+            "expected some relations in train, found",
+        ),
         ({"spans": None, "relations": None}, {}, "expected some spans in train, found none"),
         (
-            {"spans": [_span(0, 1, "new")], "relations": []},
+            {"spans": [mark(0, 1, "new")], "relations": []},
             {"span_labels": SPAN_LABELS},
             "there is no span label 'new'; they are org, place, time; mend the row, or add it",
         ),
         (
-            {"spans": [_span(0, 1)], "relations": [_relation(0, 1)]},
+            {"spans": [mark(0, 1)], "relations": [_relation(0, 1)]},
             {},
             "relation 0 points at span 1, but there are 1 spans",
         ),
@@ -176,9 +165,9 @@ def test_rows_that_teach_nothing_usable_are_told(
 
 
 def test_spans_come_in_reading_order_with_their_relations() -> None:
-    spans = [_span(2, 3), _span(0, 1, "place"), _span(2, 3), _span(0, 2)]
+    spans = [mark(2, 3), mark(0, 1, "place"), mark(2, 3), mark(0, 2)]
     fields = {"spans": spans, "relations": [_relation(0, 1), _relation(2, 1), _relation(3, 0)]}
-    assert _task().read(fields, _row("abc")) == SpanGraph(
+    assert _task().read(fields, letters("abc")) == SpanGraph(
         (Span(0, 2, "org"), Span(0, 1, "place"), Span(2, 3, "org")),
         (Relation(0, 2, "in"), Relation(2, 1, "in")),
     )
@@ -186,7 +175,10 @@ def test_spans_come_in_reading_order_with_their_relations() -> None:
 
 def test_spans_of_characters_are_widened_to_words() -> None:
     row = Row(split_words("In Nadia's New York"))
-    fields = {"spans": [_span(11, 19, "place"), _span(3, 8)], "relations": [_relation(1, 0)]}
+    fields = {
+        "spans": [mark(11, 19, "place"), mark(3, 8)],
+        "relations": [_relation(1, 0)],
+    }
     assert _task(inputs=("text",)).read(fields, row) == SpanGraph(
         (Span(1, 2, "org"), Span(2, 4, "place")), (Relation(0, 1, "in"),)
     )
@@ -194,25 +186,37 @@ def test_spans_of_characters_are_widened_to_words() -> None:
 
 @pytest.mark.parametrize("column", ["spans", "relations"])
 def test_a_row_that_lacks_a_column_is_unlabelled(column: str) -> None:
-    fields = {"spans": [_span(0, 1), _span(1, 2)], "relations": [_relation(0, 1)], column: None}
-    assert _task().read(fields, _row("ab")) is None
-    assert _task().read({"spans": [], "relations": []}, _row("a")) == SpanGraph((), ())
+    fields = {
+        "spans": [mark(0, 1), mark(1, 2)],
+        "relations": [_relation(0, 1)],
+        column: None,
+    }
+    assert _task().read(fields, letters("ab")) is None
+    assert _task().read({"spans": [], "relations": []}, letters("a")) == SpanGraph((), ())
 
 
 @pytest.mark.parametrize(
     ("spans", "relations", "message"),
     [
-        ([_span(1, 4)], [], "'org' of words 1 to 4 is empty or lies outside the row of 3 words"),
-        ([_span(2, 2)], [], "'org' of words 2 to 2 is empty or lies outside the row of 3"),
-        ([_span(0, 1.5)], [], "expected an entity with start, end and label, found"),
+        (
+            [mark(1, 4)],
+            [],
+            "'org' of words 1 to 4 is empty or lies outside the row of 3 words",
+        ),
+        ([mark(2, 2)], [], "'org' of words 2 to 2 is empty or lies outside the row of 3"),
+        ([mark(0, 1.5)], [], "expected an entity with start, end and label, found"),
         ("org", [], "expected a list of entities, found 'org'"),
-        ([_span(0, 1)], [_relation(0, 1)], "relation 0 points at span 1, but there are 1 spans"),
-        ([_span(0, 1)], "in", "expected a list of relations, found 'in'"),
+        (
+            [mark(0, 1)],
+            [_relation(0, 1)],
+            "relation 0 points at span 1, but there are 1 spans",
+        ),
+        ([mark(0, 1)], "in", "expected a list of relations, found 'in'"),
     ],
 )
 def test_what_is_wrong_with_a_row_is_told(spans: Any, relations: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        _task().read({"spans": spans, "relations": relations}, _row("abc"))
+        _task().read({"spans": spans, "relations": relations}, letters("abc"))
 
 
 # Encoding and the loss
@@ -270,7 +274,7 @@ def test_company_and_padding_change_no_loss(
 def test_words_that_are_in_no_right_span_have_no_part_in_the_relations() -> None:
     task = _task()
     graph = SpanGraph((Span(0, 2, "org"), Span(3, 4, "place")), (Relation(0, 1, "in"),))
-    row = Encoding(_row("abcd"), np.array([-1, 0, 1, 2, 3, -1])), graph
+    row = Encoding(letters("abcd"), np.array([-1, 0, 1, 2, 3, -1])), graph
     labels = torch.from_numpy(_collated(task, row, spare=0))
     logits = torch.zeros(1, 6, 6 + 6 * 4, requires_grad=True)
     task.loss(logits, labels).total.backward()
@@ -316,7 +320,7 @@ def test_what_is_encoded_is_decoded(rows: list[tuple[Encoding, SpanGraph]]) -> N
 
 
 @LAW
-@given(encodings(), st.sampled_from(["nested", "flat"]), st.integers(0, 2**32 - 1))
+@given(encodings(6, 2), st.sampled_from(["nested", "flat"]), st.integers(0, 2**32 - 1))
 def test_spans_come_first_then_all_their_likely_relations(
     encoding: Encoding, overlap: str, seed: int
 ) -> None:
@@ -404,7 +408,7 @@ def test_what_occurs_are_the_relations_and_metrics_bear_their_names() -> None:
 
 def test_relations_inside_one_word_and_odd_spans_are_told() -> None:
     row = Row(split_words("the MDM2-p53 and a long b"))
-    spans = [_span(4, 8), _span(9, 12), _span(13, 25)]
+    spans = [mark(4, 8), mark(9, 12), mark(13, 25)]
     fields = {"spans": spans, "relations": [_relation(0, 1), _relation(2, 1)]}
     rows = {"train": [({"spans": None, "relations": None}, row), (fields, row)]}
     where = "task 't', dataset 'd', split train: "

@@ -5,77 +5,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from mtl_nlp import MultiTaskModel, check, pipeline, train
+from mtl_nlp import check, pipeline, train
 from mtl_nlp.errors import DataError
-from mtl_nlp.heads.stock import probe
-from mtl_nlp.model.configuration import MultiTaskConfig
-from mtl_nlp.model.loading import load_model
 from mtl_nlp.recipe import Recipe
-from mtl_nlp.words import join_words
 from tests.rows import json_dataset
-from tests.tiny import tiny_config, tiny_encoder
-
-
-def _span(start: int, end: int, label: str) -> dict[str, Any]:
-    return {"start": start, "end": end, "label": label}
+from tests.spans import in_characters, mark, saved_and_loaded
+from tests.tiny import tiny_encoder
 
 
 def _relation(head: int, tail: int, label: str) -> dict[str, Any]:
     return {"head": head, "tail": tail, "label": label}
 
 
-@torch.no_grad()
 def test_a_saved_head_comes_back(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = MultiTaskModel(MultiTaskConfig(tiny_config()))
-    settings = {
+    task = {
         "type": "relation_classification",
         "labels": ["a", "b"],
         "span_labels": ["x", "y", "z"],
         "max_width": 4,
         "pooling": "last",
     }
-    model.add_task("t", settings)
-    for parameter in model.parameters():
-        parameter += 0.3 * torch.randn_like(parameter)
-    model.eval().save_pretrained(tmp_path)
-    loaded = load_model(tmp_path)
-    batch = {**probe(model.encoder), "words": torch.arange(-1, 7).expand(2, -1)}
-    logits = model(**batch).logits["t"]
-    assert logits.shape == (2, 8, 4 * 3 + 8 * 2 * 2)
-    assert torch.equal(loaded(**batch).logits["t"], logits)
-    assert loaded.tasks == model.tasks
+    assert saved_and_loaded(tmp_path, task) == (2, 8, 4 * 3 + 8 * 2 * 2)
 
 
 ROWS: list[dict[str, Any]] = [
     {"tokens": ["she", "works", "for", "the", "city", "phone", "company"],
-     "spans": [_span(4, 7, "org"), _span(4, 5, "place"), _span(0, 1, "person")],
+     "spans": [mark(4, 7, "org"), mark(4, 5, "place"), mark(0, 1, "person")],
      "relations": [_relation(2, 0, "works_for"), _relation(0, 1, "in")]},
     {"tokens": ["he", "loved", "old", "music"],
-     "spans": [_span(0, 1, "person"), _span(2, 4, "art")],
+     "spans": [mark(0, 1, "person"), mark(2, 4, "art")],
      "relations": [_relation(0, 1, "likes")]},
     {"tokens": ["the", "phone", "company", "loved", "he"],
-     "spans": [_span(1, 3, "org"), _span(4, 5, "person")],
+     "spans": [mark(1, 3, "org"), mark(4, 5, "person")],
      "relations": [_relation(0, 1, "likes"), _relation(1, 0, "works_for")]},
     {"tokens": ["they", "hate", "bad", "music"], "spans": [], "relations": []},
     {"tokens": ["great", "movie"], "spans": [], "relations": None},
 ]  # fmt: skip
-
-
-def _in_characters(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of words as a text, its spans counted in characters."""
-    words = join_words(row["tokens"])
-    spans = [
-        {
-            **span,
-            "start": int(words.starts[span["start"]]),
-            "end": int(words.ends[span["end"] - 1]),
-        }
-        for span in row["spans"]
-    ]
-    return {"text": words.text, "spans": spans, "relations": row["relations"]}
 
 
 def _recipe(folder: Path, rows: list[dict[str, Any]], length: int = 32, **task: Any) -> Recipe:
@@ -104,7 +70,7 @@ def _triples(row: dict[str, Any], label: str) -> set[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(("unit", "length"), [("words", 32), ("characters", 32), ("words", 7)])
 def test_relations_are_learned_with_their_spans(unit: str, length: int, tmp_path: Path) -> None:
-    texts = [_in_characters(row) for row in ROWS]
+    texts = [in_characters(row) for row in ROWS]
     run = train(_recipe(tmp_path, ROWS if unit == "words" else texts, length))
     assert run.metrics["validation"]["t"] == {"f1": 1.0, "precision": 1.0, "recall": 1.0}
     pipe = pipeline(run.path)
@@ -125,13 +91,13 @@ def test_relations_are_learned_with_their_spans(unit: str, length: int, tmp_path
         pipe({"text": "old music", "spans": [odd]})
 
 
-PAIR = [_span(0, 1, "org"), _span(1, 2, "org")]
+PAIR = [mark(0, 1, "org"), mark(1, 2, "org")]
 
 
 @pytest.mark.parametrize(
     ("rows", "task", "message"),
     [
-        ([{"tokens": ["a"], "spans": [_span(0, 2, "x")], "relations": []}], {},
+        ([{"tokens": ["a"], "spans": [mark(0, 2, "x")], "relations": []}], {},
          r"expected some relations in train, found none; check the column"),
         ([{"tokens": ["a", "b"], "spans": PAIR, "relations": [_relation(0, 2, "in")]}], {},
          r"split train, row 0, column spans, relations: .* relation 0 points at span 2, but there"),

@@ -17,7 +17,8 @@ from mtl_nlp.tasks import build_task, saved_form
 from mtl_nlp.tasks.base import Decoded, Encoding
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.tasks.span_classification import SpanClassification
-from mtl_nlp.words import Row, join_words, split_words
+from mtl_nlp.words import Row, split_words
+from tests.spans import encodings, letters, mark
 
 LABELS = ("org", "place")
 LAW = settings(deadline=None, max_examples=50)
@@ -28,35 +29,13 @@ def _task(**fields: Any) -> SpanClassification:
     return SpanClassification(**{**default, **fields})
 
 
-def _span(start: Any, end: Any, label: Any = "org") -> dict[str, Any]:
-    return {"start": start, "end": end, "label": label}
-
-
-def _row(tokens: str) -> Row:
-    return Row(join_words(list(tokens)))
-
-
-@st.composite
-def encodings(draw: st.DrawFn) -> Encoding:
-    """Rows of 1 to 7 words of up to 3 sub-words, some cut off or lost, some with a pair."""
-    pieces = draw(st.lists(st.integers(0, 3), min_size=1, max_size=7))
-    words = [-1, *np.repeat(np.arange(len(pieces)), pieces), -1]
-    cut = draw(st.integers(2, len(words)))
-    row = _row("abcdefg"[: len(pieces)])
-    token_words = np.array([*words[: cut - 1], -1], dtype=np.int32)
-    if draw(st.booleans()):
-        behind = np.array([len(pieces), -1], dtype=np.int32)
-        return Encoding(Row(row.words, join_words(["z"])), np.append(token_words, behind))
-    return Encoding(row, token_words)
-
-
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Encoding, list[Span]]:
     """An encoding and any spans of its words, as they are read."""
-    encoding = draw(encodings())
+    encoding = draw(encodings(7, 3))
     place = st.tuples(*[st.integers(0, len(encoding.row.words) - 1)] * 2)
     spans = [
-        _span(min(ends), max(ends) + 1, label)
+        mark(min(ends), max(ends) + 1, label)
         for ends, label in draw(st.lists(st.tuples(place, st.sampled_from([*LABELS, "new"]))))
     ]
     read = _task().read({"spans": spans}, encoding.row)
@@ -80,7 +59,11 @@ def _collated(task: SpanClassification, *rows: tuple[Encoding, list[Span]]) -> n
 
 
 def test_labels_and_width_are_those_of_train() -> None:
-    rows = [{"spans": [_span(0, 4, "b"), _span(1, 2, "a")]}, {"spans": None}, {"spans": []}]
+    rows = [
+        {"spans": [mark(0, 4, "b"), mark(1, 2, "a")]},
+        {"spans": None},
+        {"spans": []},
+    ]
     task = _task(labels=(), max_width=None)
     assert task.learn(rows, None) == _task(labels=("a", "b"), max_width=4)
     assert task.learn(rows, ["b", "a"]) == _task(labels=("b", "a"), max_width=4)
@@ -90,17 +73,17 @@ def test_labels_and_width_are_those_of_train() -> None:
 
 @pytest.mark.parametrize(("rest", "width"), [(98, 40), (99, 2), (400, 2)])
 def test_a_learned_width_has_room_for_99_of_100_spans(rest: int, width: int) -> None:
-    rows = [{"spans": [_span(0, 40)]}, {"spans": [_span(i, i + 2) for i in range(rest)]}]
+    rows = [{"spans": [mark(0, 40)]}, {"spans": [mark(i, i + 2) for i in range(rest)]}]
     assert _task(labels=(), max_width=None).learn(rows, None).max_width == width
 
 
 def test_the_width_of_spans_of_a_text_is_in_words() -> None:
     task = _task(labels=(), max_width=None, inputs=("text",))
     words = split_words("She teaches at New York University.")
-    rows = [{"spans": [_span(15, 34), _span(16, 23)], "words": words}]
+    rows = [{"spans": [mark(15, 34), mark(16, 23)], "words": words}]
     assert task.learn(rows, None).max_width == 3
     with pytest.raises(ValueError, match="'org' of characters 30 to 90 lies outside the text"):
-        task.learn([{"spans": [_span(30, 90)], "words": words}], None)
+        task.learn([{"spans": [mark(30, 90)], "words": words}], None)
 
 
 def test_without_spans_the_width_is_that_of_no_data() -> None:
@@ -115,12 +98,18 @@ def test_no_spans_teach_nothing() -> None:
 @pytest.mark.parametrize(
     "spans",
     [
-        [_span(1, 2), _span(0, 1, "place"), _span(0, 3), _span(1, 2), _span(1, 2, "place")],
+        [
+            mark(1, 2),
+            mark(0, 1, "place"),
+            mark(0, 3),
+            mark(1, 2),
+            mark(1, 2, "place"),
+        ],
         {"start": [0, 0, 1, 1], "end": [3, 1, 2, 2], "label": ["org", "place", "place", "org"]},
     ],
 )
 def test_spans_of_words_may_nest_and_share_their_words(spans: Any) -> None:
-    assert _task().read({"spans": spans}, _row("abc")) == [
+    assert _task().read({"spans": spans}, letters("abc")) == [
         Span(0, 3, "org"),
         Span(0, 1, "place"),
         Span(1, 2, "org"),
@@ -130,7 +119,7 @@ def test_spans_of_words_may_nest_and_share_their_words(spans: Any) -> None:
 
 def test_spans_of_characters_are_widened_to_words() -> None:
     row = Row(split_words("In Nadia's New York, yes"))
-    spans = [_span(3, 8), _span(5, 14, "place"), _span(15, 19), _span(3, 10)]
+    spans = [mark(3, 8), mark(5, 14, "place"), mark(15, 19), mark(3, 10)]
     assert _task(inputs=("text",)).read({"spans": spans}, row) == [
         Span(1, 3, "place"),
         Span(1, 2, "org"),
@@ -139,19 +128,22 @@ def test_spans_of_characters_are_widened_to_words() -> None:
 
 
 def test_a_row_may_be_unlabelled_or_without_spans() -> None:
-    assert _task().read({"spans": None}, _row("a")) is None
-    assert _task().read({"spans": []}, _row("a")) == []
+    assert _task().read({"spans": None}, letters("a")) is None
+    assert _task().read({"spans": []}, letters("a")) == []
 
 
 @pytest.mark.parametrize(
     ("spans", "message"),
     [
-        ([_span(1, 4)], "'org' of words 1 to 4 is empty or lies outside the row of 3 words; start"),
-        ([_span(-1, 1)], "'org' of words -1 to 1 is empty or lies outside the row"),
-        ([_span(2, 2)], "'org' of words 2 to 2 is empty or lies outside the row of 3"),
-        ([_span(2, 1)], "'org' of words 2 to 1 is empty or lies outside the row of 3"),
+        (
+            [mark(1, 4)],
+            "'org' of words 1 to 4 is empty or lies outside the row of 3 words; start",
+        ),
+        ([mark(-1, 1)], "'org' of words -1 to 1 is empty or lies outside the row"),
+        ([mark(2, 2)], "'org' of words 2 to 2 is empty or lies outside the row of 3"),
+        ([mark(2, 1)], "'org' of words 2 to 1 is empty or lies outside the row of 3"),
         ([{"start": 0, "label": "org"}], "expected an entity with start, end and label, found"),
-        ([_span(0, 1.5)], "expected an entity with start, end and label, found"),
+        ([mark(0, 1.5)], "expected an entity with start, end and label, found"),
         (["org"], "expected an entity with start, end and label, found 'org'"),
         ("org", "expected a list of entities, found 'org'"),
         ({"start": [0], "end": [1, 2], "label": ["org"]}, "expected lists of starts, ends and"),
@@ -160,15 +152,15 @@ def test_a_row_may_be_unlabelled_or_without_spans() -> None:
 )
 def test_what_is_wrong_with_spans_of_words_is_told(spans: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        _task().read({"spans": spans}, _row("abc"))
+        _task().read({"spans": spans}, letters("abc"))
 
 
 @pytest.mark.parametrize(
     ("span", "message"),
     [
-        (_span(4, 9), "of characters 4 to 9 lies outside the text of 7 characters"),
-        (_span(2, 2), "of characters 2 to 2 lies outside the text of 7"),
-        (_span(3, 4), "of characters 3 to 4 is only blanks"),
+        (mark(4, 9), "of characters 4 to 9 lies outside the text of 7 characters"),
+        (mark(2, 2), "of characters 2 to 2 lies outside the text of 7"),
+        (mark(3, 4), "of characters 3 to 4 is only blanks"),
     ],
 )
 def test_what_is_wrong_with_spans_of_characters_is_told(span: Any, message: str) -> None:
@@ -218,7 +210,7 @@ def test_the_loss_is_the_sum_over_all_spans_for_the_seen_words(
 
 def test_what_is_no_span_has_no_part_in_the_loss() -> None:
     task = _task()
-    row = Encoding(_row("ab"), np.array([-1, 0, 1, -1])), [Span(0, 2, "org")]
+    row = Encoding(letters("ab"), np.array([-1, 0, 1, -1])), [Span(0, 2, "org")]
     labels = torch.from_numpy(_collated(task, row))
     logits = torch.full(labels.shape, 7.0, requires_grad=True)
     task.loss(logits, labels).total.backward()
@@ -246,7 +238,7 @@ def test_what_is_encoded_is_decoded(rows: list[tuple[Encoding, list[Span]]]) -> 
 
 
 @LAW
-@given(encodings(), st.integers(0, 2**32 - 1))
+@given(encodings(7, 3), st.integers(0, 2**32 - 1))
 def test_flat_spans_share_no_word_and_none_that_is_likelier_is_left_out(
     encoding: Encoding, seed: int
 ) -> None:
@@ -295,8 +287,8 @@ def test_scores_are_of_whole_spans_and_labels_occur_as_often_as_spans() -> None:
 
 
 def test_long_and_overlapping_training_spans_are_told() -> None:
-    row = _row("abcdef")
-    spans = {"spans": [_span(0, 6), _span(0, 4), _span(1, 2)]}
+    row = letters("abcdef")
+    spans = {"spans": [mark(0, 6), mark(0, 4), mark(1, 2)]}
     rows = {"train": [({"spans": None}, row), (spans, row)], "test": [(spans, row)]}
     where = "task 't', dataset 'd', split train: "
     long = (
@@ -313,7 +305,7 @@ def test_long_and_overlapping_training_spans_are_told() -> None:
 
 def test_spans_that_split_a_word_are_told() -> None:
     row = Row(split_words("In Nadia's New York"))
-    rows = {"test": [({"spans": []}, row), ({"spans": [_span(3, 8), _span(11, 14)]}, row)]}
+    rows = {"test": [({"spans": []}, row), ({"spans": [mark(3, 8), mark(11, 14)]}, row)]}
     assert _task(inputs=("text",)).diagnose({"d": rows}) == [
         "task 't', dataset 'd', split test: spans that begin or end inside a word are widened to"
         " whole words: 1, the first in row 1: 'Nadia' becomes \"Nadia's\""

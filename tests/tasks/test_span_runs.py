@@ -5,42 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from mtl_nlp import MultiTaskModel, check, pipeline, train
+from mtl_nlp import check, pipeline, train
 from mtl_nlp.errors import DataError
-from mtl_nlp.heads.stock import probe
-from mtl_nlp.model.configuration import MultiTaskConfig
-from mtl_nlp.model.loading import load_model
 from mtl_nlp.recipe import Recipe
-from mtl_nlp.words import join_words
-from tests.tiny import tiny_config, tiny_encoder
+from tests.spans import in_characters, mark, saved_and_loaded
+from tests.tiny import tiny_encoder
 
 
-def _span(start: int, end: int, label: str = "org") -> dict[str, Any]:
-    return {"start": start, "end": end, "label": label}
-
-
-@torch.no_grad()
 def test_a_saved_head_comes_back(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = MultiTaskModel(MultiTaskConfig(tiny_config()))
-    settings = {
+    task = {
         "type": "span_classification",
         "labels": ["a", "b"],
         "max_width": 4,
         "pooling": "last",
     }
-    model.add_task("t", settings)
-    for parameter in model.parameters():
-        parameter += 0.3 * torch.randn_like(parameter)
-    model.eval().save_pretrained(tmp_path)
-    loaded = load_model(tmp_path)
-    batch = {**probe(model.encoder), "words": torch.arange(-1, 7).expand(2, -1)}
-    logits = model(**batch).logits["t"]
-    assert logits.shape == (2, 8, 4, 2)
-    assert torch.equal(loaded(**batch).logits["t"], logits)
-    assert loaded.tasks == model.tasks
+    assert saved_and_loaded(tmp_path, task) == (2, 8, 4, 2)
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -66,34 +46,17 @@ def _recipe(folder: Path, rows: list[dict[str, Any]], **task: Any) -> Recipe:
 
 NESTED: list[dict[str, Any]] = [
     {"tokens": ["she", "works", "for", "the", "city", "phone", "company"],
-     "spans": [_span(3, 7), _span(4, 6), _span(4, 5, "place")]},
+     "spans": [mark(3, 7), mark(4, 6), mark(4, 5, "place")]},
     {"tokens": ["old", "city", "music", "visited", "the", "city"],
-     "spans": [_span(0, 3), _span(1, 2, "place"), _span(5, 6), _span(5, 6, "place")]},
+     "spans": [mark(0, 3), mark(1, 2, "place"), mark(5, 6), mark(5, 6, "place")]},
     {"tokens": ["he", "hate", "bad", "music"], "spans": []},
     {"tokens": ["great", "movie"], "spans": None},
 ]  # fmt: skip
 
 
-def _in_characters(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of words as a text, its spans counted in characters."""
-    words, spans = join_words(row["tokens"]), row["spans"]
-    return {
-        "text": words.text,
-        "spans": spans
-        and [
-            {
-                **span,
-                "start": int(words.starts[span["start"]]),
-                "end": int(words.ends[span["end"] - 1]),
-            }
-            for span in spans
-        ],
-    }
-
-
 @pytest.mark.parametrize("unit", ["words", "characters"])
 def test_nested_spans_are_learned(unit: str, tmp_path: Path) -> None:
-    texts = [_in_characters(row) for row in NESTED]
+    texts = [in_characters(row) for row in NESTED]
     run = train(_recipe(tmp_path, NESTED if unit == "words" else texts))
     assert run.metrics["validation"]["t"]["f1"] == 1.0
     pipe = pipeline(run.path)
@@ -108,11 +71,11 @@ def test_nested_spans_are_learned(unit: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "task", "message"),
     [
-        ([{"tokens": ["a"], "spans": [_span(0, 2)]}], {},
+        ([{"tokens": ["a"], "spans": [mark(0, 2)]}], {},
          r"split train, row 0, column spans: task 't': span 'org' of words 0 to 2 is empty or"),
-        ([{"tokens": ["a"], "spans": [_span(0, 1), _span(0, 1, "new")]}], {"labels": ["org"]},
+        ([{"tokens": ["a"], "spans": [mark(0, 1), mark(0, 1, "new")]}], {"labels": ["org"]},
          r"split train, row 0: task 't' has no label 'new'; its labels are org; mend the row"),
-        ([{"text": "a b", "spans": [_span(0, 9)]}], {},
+        ([{"text": "a b", "spans": [mark(0, 9)]}], {},
          r"row 0, column spans: task 't': entity 'org' of characters 0 to 9 lies outside the"),
         ([{"text": "a b", "spans": "none"}], {},
          r"split train, row 0, column spans: task 't': expected a list of entities, found 'none'"),

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score
-from sklearn.metrics import log_loss
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.states import EncoderStates
@@ -17,6 +16,7 @@ from mtl_nlp.tasks.base import Decoded, Encoding
 from mtl_nlp.tasks.schemes import illegal_positions, tag_names
 from mtl_nlp.tasks.token_classification import TokenClassification
 from mtl_nlp.words import Row, first_subwords, join_words, split_words
+from tests.losses import assert_cross_entropy
 from tests.tiny import tiny_config
 
 TYPES = ("person", "place")
@@ -199,17 +199,7 @@ def test_labels_are_padded_with_the_mark_that_leaves_them_out() -> None:
 def test_the_loss_is_that_of_scikit_learn_over_labelled_words(
     seed: int, rows: int, seq_len: int
 ) -> None:
-    source = np.random.default_rng(seed)
-    logits = source.normal(size=(rows, seq_len, 5)).astype(np.float32) * 4
-    ids = source.choice([-100, 0, 1, 2, 3, 4], size=(rows, seq_len))
-    loss = _task().loss(torch.from_numpy(logits), torch.from_numpy(ids))
-    known = ids != -100
-    probabilities = torch.from_numpy(logits[known]).double().softmax(-1).numpy()
-    expected = (
-        log_loss(ids[known], probabilities, labels=range(5), normalize=False) if known.any() else 0
-    )
-    assert loss.count.item() == known.sum()
-    np.testing.assert_allclose(loss.total.item(), expected, rtol=1e-4, atol=1e-4)
+    assert_cross_entropy(_task(), seed, rows, seq_len)
 
 
 # Decoding
