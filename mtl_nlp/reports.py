@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from mtl_nlp.recipe import Recipe
+from mtl_nlp.tables import plain_table
 
 _SPLITS = ("train", "validation", "test")
 _LABELS = 12  # of a task; more are counted together
@@ -66,7 +66,7 @@ def _split_table(
     rows: Mapping[str, Mapping[str, str]],
     datasets: Mapping[str, Any],
 ) -> Table:
-    table = _table(head)
+    table = plain_table(head)
     for column in (*splits, last):
         table.add_column(column, justify="right", no_wrap=True)
     for name, counts in rows.items():
@@ -76,7 +76,7 @@ def _split_table(
 
 
 def _task_table(tasks: Mapping[str, Any], splits: Sequence[str]) -> Table:
-    table = _table("task", "label")
+    table = plain_table("task", "label")
     for split in splits:
         table.add_column(split, justify="right", no_wrap=True)
     for name, task in tasks.items():
@@ -133,13 +133,6 @@ def _bullet(text: str) -> Table:
     grid.add_column(overflow="fold")
     grid.add_row("!", Text(text))
     return grid
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _count(count: int | None) -> str:

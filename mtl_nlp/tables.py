@@ -35,7 +35,7 @@ def metrics_table(metrics: Mapping[str, Mapping[str, Any]]) -> Table:
         metrics: {split: {task: {metric: value}, "mean": value}}, the primary metric first.
     """
     splits = list(metrics)
-    table = _table("task", "metric")
+    table = plain_table("task", "metric")
     for split in splits:
         table.add_column(split, justify="right", no_wrap=True)
     for task in _in_order(metrics[split] for split in splits):
@@ -75,7 +75,7 @@ def evaluation_table(
         earlier: Steps and metrics of the evaluations before.
         star: Marks a score that no earlier evaluation reached.
     """
-    table = _table("task", "metric")
+    table = plain_table("task", "metric")
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("best before", justify="right")
     table.add_column("", no_wrap=True)
@@ -103,7 +103,8 @@ def evaluation_table(
     return table
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """A table with a line below its head and no others, whose columns fold."""
     table = Table(box=box.SIMPLE_HEAD, header_style="dim", pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
