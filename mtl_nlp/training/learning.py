@@ -69,15 +69,9 @@ class Learning:
         return float(self.schedule.get_last_lr()[0])
 
     def step(self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]) -> StepDone:
-        """Take one step; the schedule, which skipped steps count in too, is moved on apart.
+        """Take one step, with what `OptimizerStep.take` takes, gives and raises.
 
-        Args:
-            plan: Of the step.
-            batches: This process's pieces of it, at least one.
-            counts: Labelled items of each task in the whole step, over all processes.
-
-        Raises:
-            NotFiniteError: If a loss or the gradient is not finite; the model is as before.
+        The schedule counts skipped steps too, so it is moved on apart.
         """
         return self.optimizer_step.take(plan, batches, counts)
 
