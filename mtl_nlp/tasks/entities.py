@@ -4,22 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtl_nlp.tasks.labels import label_name, whole_number
+from mtl_nlp.tasks.records import read_records
 from mtl_nlp.tasks.schemes import Span, write_tags
 from mtl_nlp.words import Row, overlap
 
 
 def read_entities(value: Any) -> list[Span]:
     """Entities as spans of characters; a list of records, or a record of lists, or None."""
-    if isinstance(value, Mapping):
-        columns = list(value.values())
-        if not all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
-            raise ValueError(
-                f"expected lists of starts, ends and labels of one length, found {value!r:.80}"
-            )
-        value = [dict(zip(value, one, strict=True)) for one in zip(*columns, strict=True)]
-    if value is not None and not isinstance(value, list):
-        raise ValueError(f"expected a list of entities, found {value!r:.80}")
-    return [_entity(entity) for entity in value or ()]
+    given = read_records(value, what="entities", parts="starts, ends and labels")
+    return [_entity(entity) for entity in given]
 
 
 def _entity(value: Any) -> Span:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mtl_nlp.metrics import nested_span_scores
 from mtl_nlp.tasks.labels import label_name, sorted_labels, whole_number
+from mtl_nlp.tasks.records import read_records
 from mtl_nlp.tasks.schemes import Span
 from mtl_nlp.tasks.spans import reading_order
 
@@ -62,16 +63,8 @@ def read_relations(value: Any, spans: int) -> list[Relation]:
         ValueError: If it is something else, or a relation points at no span, joins a span to
             itself, or comes twice.
     """
-    if isinstance(value, Mapping):
-        columns = list(value.values())
-        if not all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
-            raise ValueError(
-                f"expected lists of heads, tails and labels of one length, found {value!r:.80}"
-            )
-        value = [dict(zip(value, one, strict=True)) for one in zip(*columns, strict=True)]
-    if value is not None and not isinstance(value, list):
-        raise ValueError(f"expected a list of relations, found {value!r:.80}")
-    relations = [_relation(one, number, spans) for number, one in enumerate(value or ())]
+    given = read_records(value, what="relations", parts="heads, tails and labels")
+    relations = [_relation(one, number, spans) for number, one in enumerate(given)]
     if twice := [one for one, times in Counter(relations).items() if times > 1]:
         head, tail, label = twice[0]
         raise ValueError(
