@@ -17,6 +17,7 @@ from pydantic import (
 from mtl_nlp import recipe_values as values
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.local_files import absolute, missing
+from mtl_nlp.recipe_hub import HubSpec
 from mtl_nlp.recipe_mistakes import (
     broken_references,
     differences,
@@ -110,6 +111,8 @@ class TrainingSpec(Spec):
     micro_batch_size: Count = 32  # the most encoder rows in one forward
     micro_batch_tokens: Count | None = None  # the most tokens in it, padding too; null: any number
     learning_rate: Positive = 1e-4  # at its peak
+    learning_rates: dict[Text, Positive] = {}  # of parts, by patterns of their parameters' names
+    layer_decay: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0  # of it, a layer down
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup: Fraction = 0.1  # share of the steps
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.01  # per step, times learning rate
@@ -150,16 +153,6 @@ class EvaluationSpec(Spec):
     select: Annotated[str | dict[str, float], PlainValidator(values.selection)] = (
         "mean"  # of the primary metrics; or worst, {task: weight}, task.metric
     )
-
-
-class HubSpec(Spec):
-    """Where the model is published."""
-
-    repo_id: Annotated[Text | None, AfterValidator(values.repo_id)] = (
-        None  # name or org/name; null: nowhere
-    )
-    private: bool = True  # seen by its owners only
-    push: Literal["never", "end", "checkpoint"] = "end"  # when it is sent
 
 
 class Recipe(Spec):

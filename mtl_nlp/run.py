@@ -35,6 +35,7 @@ from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.publication import UnpublishedError, checkpoint_publisher, publish_run
+from mtl_nlp.training.rates import parameter_rates
 from mtl_nlp.training.resumption import newest_checkpoint
 from mtl_nlp.training.selection import check_evaluated
 from mtl_nlp.training.training_data import TrainingData
@@ -59,7 +60,9 @@ def check(recipe: Recipe) -> dict[str, Any]:
     prepared = prepare(recipe)
     labelled = labelled_tasks(prepared.labelled("validation"))
     check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
-    parameters = count_parameters(begin_model(prepared))
+    model = begin_model(prepared)
+    parameter_rates(model, recipe.training)  # which refuses what does not fit
+    parameters = count_parameters(model)
     report = prepared.examine().as_dict()
     for name, share in prepared.mixture().shares.items():
         report["datasets"][name]["share"] = float(share)

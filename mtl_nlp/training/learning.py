@@ -12,7 +12,7 @@ from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.balancing import build_balancing, check_not_sharded
 from mtl_nlp.training.objective import Objective
-from mtl_nlp.training.optimizer import build_optimizer, build_schedule
+from mtl_nlp.training.optimizer import base_rate, build_optimizer, build_schedule
 from mtl_nlp.training.state import TrainingState, load_balancing, load_optimizer, save_state
 from mtl_nlp.training.step import OptimizerStep, StepDone
 from mtl_nlp.training.training_data import TrainingData
@@ -22,14 +22,14 @@ class Learning:
     """Lets a model learn, step by step, and writes and reads where that stands.
 
     Args:
-        recipe: Rate, decay, schedule and balancing.
+        recipe: Rates, decay, schedule and balancing.
         model: That learns; Accelerate wraps its objective.
         data: What it learns from.
         steps: Of the whole training.
         accelerator: Devices, processes and precision.
 
     Raises:
-        RecipeError: If the balancing does not fit.
+        RecipeError: If the balancing, or the rates, do not fit.
     """
 
     def __init__(
@@ -41,13 +41,15 @@ class Learning:
         steps: int,
         accelerator: Accelerator,
     ) -> None:
-        spec, self.accelerator = recipe.training, accelerator
+        self.spec, self.accelerator = recipe.training, accelerator
+        spec = self.spec
         check_not_sharded(recipe.balancing, accelerator.distributed_type)
+        steps_per_pass = math.ceil(sum(data.sizes.values()) / spec.batch_size)
         self.balancing = build_balancing(
             recipe.balancing,
             model.tasks,
             data.datasets,
-            steps_per_pass=math.ceil(sum(data.sizes.values()) / spec.batch_size),
+            steps_per_pass=steps_per_pass,
             device=accelerator.device,
         )
         optimizer = build_optimizer(model, spec, self.balancing.parameters())
@@ -65,8 +67,8 @@ class Learning:
 
     @property
     def rate(self) -> float:
-        """The learning rate of the next step."""
-        return float(self.schedule.get_last_lr()[0])
+        """The base learning rate of the next step; parts of the model may have others."""
+        return base_rate(self.schedule, self.spec)
 
     def step(self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]) -> StepDone:
         """Take one step, with what `OptimizerStep.take` takes, gives and raises.

@@ -10,6 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_scheduler
 
 from mtl_nlp.recipe import TrainingSpec
+from mtl_nlp.training.rates import parameter_rates
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
@@ -19,19 +20,30 @@ def build_optimizer(
 ) -> AdamW:
     """AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101); biases and norms do not decay.
 
-    Parameters are taken in the order of their names, so that its state fits a model whose tasks
-    were added in another order.
+    Parameters are taken in the order of their rates and names, so that its state fits a model whose
+    tasks were added in another order.
 
     Args:
         model: Its parameters that learn are taken.
-        spec: Rate and decay.
+        spec: Rates and decay.
         balancing: What balancing learns, in a group of its own that does not decay.
+
+    Raises:
+        RecipeError: If the rates do not fit the model.
     """
+    rates = parameter_rates(model, spec)
     named = sorted((n, p) for n, p in model.named_parameters() if p.requires_grad)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": spec.weight_decay},
-        {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups: list[dict[str, Any]] = []
+    for rate in sorted(set(rates.values()), reverse=True):
+        alike = [p for name, p in named if rates[name] == rate]
+        groups += [
+            {
+                "params": [p for p in alike if (p.ndim > 1) == decays],
+                "lr": rate,
+                "weight_decay": spec.weight_decay if decays else 0.0,
+            }
+            for decays in (True, False)
+        ]
     if balancing:
         groups.append({"params": list(balancing), "weight_decay": 0.0})
     return AdamW(groups, lr=spec.learning_rate, fused=True)
@@ -46,3 +58,9 @@ def build_schedule(optimizer: torch.optim.Optimizer, spec: TrainingSpec, steps: 
         num_training_steps=steps,
     )
     return schedule
+
+
+def base_rate(schedule: LambdaLR, spec: TrainingSpec) -> float:
+    """The next step's rate of what has the recipe's ``learning_rate``."""
+    factor: float = schedule.lr_lambdas[0](schedule.last_epoch)
+    return spec.learning_rate * factor

@@ -165,6 +165,14 @@ RECIPES = {
         f"{TRAIN} training.learning_rate=-0.1", ("training.learning_rate", "greater than 0")
     ),
     "all dropped out": Mistake(f"{TRAIN} dropout=1.0", ("dropout", "less than 1")),
+    "a rate for no part": Mistake(
+        f"{TRAIN} 'training.learning_rates={{heads.nre: 1e-3}}'",
+        ("training.learning_rates", "'heads.nre'", "heads.ner"),
+    ),
+    "a rate that is none, of a part": Mistake(
+        f"{TRAIN} 'training.learning_rates={{heads.ner: 0}}'",
+        ("training.learning_rates.heads.ner", "greater than 0"),
+    ),
     "two lengths": Mistake(
         TRAIN, ("training", "max_steps", "keep one"), recipe(training={"epochs": 1, "max_steps": 1})
     ),

@@ -137,6 +137,8 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "training.micro_batch_size": (4, True),
     "training.micro_batch_tokens": (4096, True),
     "training.learning_rate": (0.5, False),
+    "training.learning_rates": ({"heads": 0.5}, False),
+    "training.layer_decay": (0.9, False),
     "training.schedule": ("constant", False),
     "training.warmup": (0.0, False),
     "training.weight_decay": (0.0, False),
