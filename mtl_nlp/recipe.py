@@ -113,6 +113,10 @@ class TrainingSpec(Spec):
     learning_rate: Positive = 1e-4  # at its peak
     learning_rates: dict[Text, Positive] = {}  # of parts, by patterns of their parameters' names
     layer_decay: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0  # of it, a layer down
+    frozen: list[Text] = []  # parts that do not learn, by patterns of their parameters' names
+    unfreeze: Annotated[str | int | None, PlainValidator(values.unfreezing_interval)] = (
+        None  # epoch or steps from one encoder layer to the next, heads first; null: all at once
+    )
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup: Fraction = 0.1  # share of the steps
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.01  # per step, times learning rate

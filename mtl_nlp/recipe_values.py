@@ -138,6 +138,11 @@ def evaluation_interval(value: Any) -> str | int:
     raise ValueError(f"should be `epoch` or a number of steps above 0, found {found(value)}")
 
 
+def unfreezing_interval(value: Any) -> str | int | None:
+    """`epoch`, a number of optimizer steps, or nothing."""
+    return None if value is None else evaluation_interval(value)
+
+
 def selection(value: Any) -> str | dict[str, float]:
     """`mean`, `worst`, `task.metric`, or weights of tasks, which are not looked up here."""
     if isinstance(value, dict) and value:

@@ -123,6 +123,8 @@ def _budget(report: Mapping[str, Any], recipe: Recipe) -> Iterator[RenderableTyp
     grid.add_row("heads", f"{heads} parameters")
     if "decoder" in parameters:
         grid.add_row("decoder", f"{_size(parameters['decoder'])} parameters")
+    if "learning" in parameters:
+        grid.add_row("learning", f"{_size(parameters['learning'])} parameters; the rest is frozen")
     grid.add_row("output", recipe.output)
     yield grid
 

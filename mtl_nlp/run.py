@@ -30,12 +30,12 @@ from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_ro
 from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
 from mtl_nlp.training.further_metrics import FurtherMetrics, load_further_metrics
 from mtl_nlp.training.judging import judge_best
+from mtl_nlp.training.learning import settle
 from mtl_nlp.training.loop import TrainingLoop
 from mtl_nlp.training.precision import choose_precision
 from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.publication import UnpublishedError, checkpoint_publisher, publish_run
-from mtl_nlp.training.rates import parameter_rates
 from mtl_nlp.training.resumption import newest_checkpoint
 from mtl_nlp.training.selection import check_evaluated
 from mtl_nlp.training.training_data import TrainingData
@@ -61,7 +61,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     labelled = labelled_tasks(prepared.labelled("validation"))
     check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
     model = begin_model(prepared)
-    parameter_rates(model, recipe.training)  # which refuses what does not fit
+    notes = settle(model, recipe, prepared.steps, prepared.mixture().steps_per_pass)
     parameters = count_parameters(model)
     report = prepared.examine().as_dict()
     for name, share in prepared.mixture().shares.items():
@@ -71,7 +71,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
         "tasks": report["tasks"],
         "steps": prepared.steps,
         "parameters": parameters,
-        "warnings": [*further.notes, *prepared.notes, *report["warnings"]],
+        "warnings": [*further.notes, *prepared.notes, *notes, *report["warnings"]],
     }
 
 
@@ -115,7 +115,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     # Only now, with nothing left that a mistake could stop, is the folder touched.
     if accelerator.is_main_process:
         changed = [f"going on under a changed recipe: {'; '.join(changes)}"] if changes else []
-        for note in (*changed, *further.notes, *prepared.notes, *doubts):
+        for note in (*changed, *further.notes, *prepared.notes, *loop.learning.notes, *doubts):
             progress.say(f"note: {note}")
         folder.begin(prepared.recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()

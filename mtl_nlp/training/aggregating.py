@@ -30,7 +30,8 @@ class Aggregating(Balancing):
     """The shared encoder's gradient is what an aggregator makes of the tasks' gradients.
 
     A row of its matrix is the gradient of a task's weighted mean over the whole step, added up
-    over pieces and processes before the aggregator sees it. Heads get their own plain gradient.
+    over pieces and processes before the aggregator sees it. Heads get their own plain gradient, as
+    does everything while nothing of the encoder learns.
     Where a step lacks a task, the aggregator sees the others; one that cannot go without it is
     passed over in that step, whose gradient is then the plain sum.
 
@@ -66,10 +67,11 @@ class Aggregating(Balancing):
             jacobian = rows.over_processes()
             if not jacobian.isfinite().all():  # or an aggregator would remember it
                 raise NotFiniteError("the gradient of a task is not finite", means)
-            gradient = self._aggregate(jacobian, pieces)
-            if pieces.accelerator.num_processes > 1:  # the last bits of a solver may differ
-                gradient = broadcast(gradient)
-            rows.spread(gradient)
+            if encoder:
+                gradient = self._aggregate(jacobian, pieces)
+                if pieces.accelerator.num_processes > 1:  # the last bits of a solver may differ
+                    gradient = broadcast(gradient)
+                rows.spread(gradient)
         return sum(self.weights[name] * mean for name, mean in means.items()), means
 
     def state(self) -> dict[str, Any]:
@@ -126,7 +128,7 @@ class Rows:
             ]
             for name in pieces.present
         }
-        device, width = encoder[0].device, sum(p.numel() for p in encoder)
+        device, width = pieces.accelerator.device, sum(p.numel() for p in encoder)
         self.matrix = torch.zeros(len(pieces.present), width, device=device)  # (tasks, parameters)
         self.used = torch.zeros(len(encoder), device=device)  # by any task: above 0
 
@@ -160,8 +162,10 @@ class Rows:
             for parameter in _once(p for own in self.heads.values() for p in own):
                 mine = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 parameter.grad = self.pieces.over_processes(mine)
-        self.used = self.pieces.over_processes(self.used)
-        return self.pieces.over_processes(self.matrix)
+        if self.encoder:
+            self.used = self.pieces.over_processes(self.used)
+            self.matrix = self.pieces.over_processes(self.matrix)
+        return self.matrix
 
     def spread(self, gradient: Tensor) -> None:
         """Give the encoder's parameters their part of a gradient, (parameters,).

@@ -42,14 +42,16 @@ def begin_model(prepared: Prepared, start: Checkpoint | None = None) -> MultiTas
 
 
 def count_parameters(model: MultiTaskModel) -> dict[str, Any]:
-    """Parameters of encoder and heads, and of the decoder beside them where there is one."""
+    """Parameters of encoder and heads, of a decoder, and those that learn where some do not."""
     encoder = {id(p) for p in model.encoder.parameters()}
     decoder = () if model.decoder is None else model.decoder.parameters()
     apart = [p.numel() for p in decoder if id(p) not in encoder]  # its embeddings are the encoder's
+    learning = [p.numel() for p in model.parameters() if p.requires_grad]
     return {
         "encoder": sum(p.numel() for p in model.encoder.parameters()),
         "heads": {
             name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
         },
         **({"decoder": sum(apart)} if apart else {}),
+        **({"learning": sum(learning)} if len(learning) < len(list(model.parameters())) else {}),
     }

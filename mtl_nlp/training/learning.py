@@ -11,25 +11,48 @@ from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.balancing import build_balancing, check_not_sharded
+from mtl_nlp.training.freezing import let_learn
 from mtl_nlp.training.objective import Objective
 from mtl_nlp.training.optimizer import base_rate, build_optimizer, build_schedule
+from mtl_nlp.training.rates import parameter_rates
 from mtl_nlp.training.state import TrainingState, load_balancing, load_optimizer, save_state
 from mtl_nlp.training.step import OptimizerStep, StepDone
 from mtl_nlp.training.training_data import TrainingData
+from mtl_nlp.training.whole import check_whole
+
+
+def settle(model: MultiTaskModel, recipe: Recipe, steps: int, steps_per_pass: int) -> list[str]:
+    """Freeze in a model what a recipe freezes, and see that the rest has rates.
+
+    Args:
+        model: As training begins.
+        recipe: What learns at which rates.
+        steps: Of the whole training.
+        steps_per_pass: Of an epoch.
+
+    Returns:
+        What a user should know.
+
+    Raises:
+        RecipeError: If what is frozen, unfrozen or given a rate does not fit the model.
+    """
+    unfreezing = let_learn(model, recipe, steps_per_pass)
+    parameter_rates(model, recipe.training)
+    return [] if unfreezing is None else unfreezing.notes(steps)
 
 
 class Learning:
     """Lets a model learn, step by step, and writes and reads where that stands.
 
     Args:
-        recipe: Rates, decay, schedule and balancing.
+        recipe: What learns at which rates, schedule and balancing.
         model: That learns; Accelerate wraps its objective.
         data: What it learns from.
         steps: Of the whole training.
         accelerator: Devices, processes and precision.
 
     Raises:
-        RecipeError: If the balancing, or the rates, do not fit.
+        RecipeError: If the balancing, or what is frozen, unfrozen or given a rate, does not fit.
     """
 
     def __init__(
@@ -44,7 +67,10 @@ class Learning:
         self.spec, self.accelerator = recipe.training, accelerator
         spec = self.spec
         check_not_sharded(recipe.balancing, accelerator.distributed_type)
+        check_whole(spec, accelerator.distributed_type)
         steps_per_pass = math.ceil(sum(data.sizes.values()) / spec.batch_size)
+        self.unfreezing = let_learn(model, recipe, steps_per_pass)
+        self.notes = [] if self.unfreezing is None else self.unfreezing.notes(steps)
         self.balancing = build_balancing(
             recipe.balancing,
             model.tasks,
@@ -75,6 +101,8 @@ class Learning:
 
         The schedule counts skipped steps too, so it is moved on apart.
         """
+        if self.unfreezing is not None:
+            self.unfreezing.begin(plan.step)
         return self.optimizer_step.take(plan, batches, counts)
 
     def save(self, folder: Path, state: TrainingState) -> None:

@@ -8,6 +8,7 @@ so each piece adds ``factor * sum`` and the pieces' gradients add up to those of
 where share is the part of the step's rows that belongs to the task's datasets.
 """
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -45,11 +46,18 @@ class Objective(nn.Module):
             return self._nothing(), {}
         sums = self.model(**batch).sums
         loss = torch.stack([factors[name] * one.total for name, one in sums.items()]).sum()
+        if not loss.requires_grad:  # all that it could teach is frozen
+            loss = loss + self._nothing()
         return loss, {name: one.total.detach() for name, one in sums.items()}
 
     def _nothing(self) -> Tensor:
-        """The loss of a piece without a label, whose backward the other processes wait for."""
-        trained = next(p for p in self.model.parameters() if p.requires_grad)
+        """The loss of a piece that teaches nothing, whose backward the other processes wait for.
+
+        Of a head where there is one that learns: if the step does not use it, it has no gradient
+        in the end, not even one of 0, under which it would decay.
+        """
+        parameters = itertools.chain(self.model.heads.parameters(), self.model.parameters())
+        trained = next(p for p in parameters if p.requires_grad)
         return trained.sum() * 0.0
 
 

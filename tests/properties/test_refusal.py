@@ -173,6 +173,12 @@ RECIPES = {
         f"{TRAIN} 'training.learning_rates={{heads.ner: 0}}'",
         ("training.learning_rates.heads.ner", "greater than 0"),
     ),
+    "all frozen": Mistake(
+        f"{CHECK} 'training.frozen=[heads, encoder]'", ("training.frozen", "nothing learns")
+    ),
+    "unfrozen every no step": Mistake(
+        f"{TRAIN} training.unfreeze=0", ("training.unfreeze", "`epoch` or a number of steps above")
+    ),
     "two lengths": Mistake(
         TRAIN, ("training", "max_steps", "keep one"), recipe(training={"epochs": 1, "max_steps": 1})
     ),

@@ -139,6 +139,8 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "training.learning_rate": (0.5, False),
     "training.learning_rates": ({"heads": 0.5}, False),
     "training.layer_decay": (0.9, False),
+    "training.frozen": (["encoder"], False),
+    "training.unfreeze": ("epoch", False),
     "training.schedule": ("constant", False),
     "training.warmup": (0.0, False),
     "training.weight_decay": (0.0, False),
