@@ -117,6 +117,7 @@ class TrainingSpec(Spec):
     unfreeze: Annotated[str | int | None, PlainValidator(values.unfreezing_interval)] = (
         None  # epoch or steps from one encoder layer to the next, heads first; null: all at once
     )
+    ema: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = None  # decay of an average
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup: Fraction = 0.1  # share of the steps
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.01  # per step, times learning rate

@@ -99,7 +99,8 @@ class Keeping:
 
     def _fill(self, folder: Path, state: TrainingState) -> None:
         try:
-            self.model.save_pretrained(folder)
+            with self.learning.judged():
+                self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
         except SafetensorError as error:  # what safetensors makes of a full disk
             raise OSError(f"model.safetensors could not be written ({error})") from error

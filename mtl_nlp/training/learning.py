@@ -1,7 +1,9 @@
 """What learns and how: a model under its balancing, optimizer and schedule."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -10,12 +12,19 @@ from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
+from mtl_nlp.training.averaging import Average
 from mtl_nlp.training.balancing import build_balancing, check_not_sharded
 from mtl_nlp.training.freezing import let_learn
 from mtl_nlp.training.objective import Objective
 from mtl_nlp.training.optimizer import base_rate, build_optimizer, build_schedule
 from mtl_nlp.training.rates import parameter_rates
-from mtl_nlp.training.state import TrainingState, load_balancing, load_optimizer, save_state
+from mtl_nlp.training.state import (
+    TrainingState,
+    load_average,
+    load_balancing,
+    load_optimizer,
+    save_state,
+)
 from mtl_nlp.training.step import OptimizerStep, StepDone
 from mtl_nlp.training.training_data import TrainingData
 from mtl_nlp.training.whole import check_whole
@@ -90,11 +99,16 @@ class Learning:
             seed=recipe.seed,
             max_grad_norm=spec.max_grad_norm,
         )
+        self.average = None if spec.ema is None else Average(model, spec.ema)
 
     @property
     def rate(self) -> float:
         """The base learning rate of the next step; parts of the model may have others."""
         return base_rate(self.schedule, self.spec)
+
+    def judged(self) -> AbstractContextManager[None]:
+        """Within, the model has the weights that are judged and kept: their average, if any."""
+        return contextlib.nullcontext() if self.average is None else self.average.shown()
 
     def step(self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]) -> StepDone:
         """Take one step, with what `OptimizerStep.take` takes, gives and raises.
@@ -103,10 +117,13 @@ class Learning:
         """
         if self.unfreezing is not None:
             self.unfreezing.begin(plan.step)
-        return self.optimizer_step.take(plan, batches, counts)
+        done = self.optimizer_step.take(plan, batches, counts)
+        if self.average is not None:
+            self.average.update()
+        return done
 
     def save(self, folder: Path, state: TrainingState) -> None:
-        """Write where optimizer, schedule and balancing stand, and the training with them.
+        """Write where optimizer, schedule, balancing and average stand, and the training with them.
 
         Raises:
             OSError: If the disk will not take it.
@@ -118,9 +135,12 @@ class Learning:
             self.schedule,
             self.accelerator.scaler,
             self.balancing.state(),
+            None if self.average is None else self.average.state(),
         )
 
     def load(self, folder: Path) -> None:
-        """Stand again where a checkpoint was written."""
+        """Stand again where a checkpoint was written, which the model was loaded from."""
         load_optimizer(folder, self.optimizer.optimizer, self.schedule, self.accelerator.scaler)
         self.balancing.load_state(load_balancing(folder))
+        if self.average is not None:
+            self.average.load_state(load_average(folder))

@@ -226,7 +226,8 @@ class TrainingLoop:
     def _evaluate(self) -> bool:
         """Judge the model; whether it is the best so far."""
         select = self.recipe.evaluation.select
-        found = judge(self.predictor, self.data, select, self.accelerator)
+        with self.learning.judged():
+            found = judge(self.predictor, self.data, select, self.accelerator)
         self.selection = self.selection.after(found.selected, self.done)
         self.telling.evaluation(self.done, found, self.selection)
         return self.selection.step == self.done

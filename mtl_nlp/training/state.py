@@ -49,6 +49,7 @@ def save_state(
     schedule: LambdaLR,
     scaler: torch.amp.GradScaler | None,
     balancing: Mapping[str, Any],
+    average: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the state beside a checkpoint's model.
 
@@ -61,6 +62,7 @@ def save_state(
         "schedule": schedule.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
         "balancing": dict(balancing),
+        **({"average": dict(average)} if average else {}),
     }
     try:
         torch.save(content, folder / _OPTIMIZER)
@@ -133,4 +135,11 @@ def load_balancing(folder: Path) -> dict[str, Any]:
     """What balancing remembered at a checkpoint."""
     content = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
     state: dict[str, Any] = content["balancing"]
+    return state
+
+
+def load_average(folder: Path) -> dict[str, Any]:
+    """What an average of the weights needs beside the averaged model."""
+    content = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = content["average"]
     return state

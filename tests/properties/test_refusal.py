@@ -179,6 +179,7 @@ RECIPES = {
     "unfrozen every no step": Mistake(
         f"{TRAIN} training.unfreeze=0", ("training.unfreeze", "`epoch` or a number of steps above")
     ),
+    "an average of no step": Mistake(f"{TRAIN} training.ema=1.0", ("training.ema", "less than 1")),
     "two lengths": Mistake(
         TRAIN, ("training", "max_steps", "keep one"), recipe(training={"epochs": 1, "max_steps": 1})
     ),

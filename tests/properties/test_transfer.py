@@ -1,4 +1,4 @@
-"""Invariants 2, 3 and 4 under what is frozen, unfrozen and given a rate of its own."""
+"""Invariants 2, 3 and 4 under what is frozen, unfrozen, averaged and given a rate of its own."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -24,6 +24,7 @@ ALL: dict[str, Any] = {
     "layer_decay": 0.7,
     "frozen": ["heads.topic", "*.LayerNorm"],
     "unfreeze": 2,
+    "ema": 0.8,
 }
 STEPS: dict[str, Any] = {"schedule": "constant", "warmup": 0.0, "micro_batch_size": 16}
 
@@ -96,7 +97,7 @@ def test_what_is_frozen_stays_and_what_is_not_yet_unfrozen_too(
     prepared_by_mix: Callable[[str], Prepared], tmp_path: Path
 ) -> None:
     prepared = prepared_by_mix("step")
-    training = {**ALL, **STEPS, "weight_decay": 0.5, "checkpoint_every": 1}
+    training = {**ALL, **STEPS, "ema": None, "weight_decay": 0.5, "checkpoint_every": 1}
     loop = tiny_loop(
         prepared, tiny_model(prepared), tmp_path, **training, max_steps=8, keep_checkpoints=9
     )
@@ -156,6 +157,28 @@ def test_no_gradient_flows_below_the_lowest_part_that_learns(
     loop.run()
     assert any(name.startswith("encoder.layer.1.") for name in reached)
     assert not any(name.startswith(("encoder.layer.0", "embeddings")) for name in reached)
+
+
+def test_the_average_is_judged_selected_and_kept(
+    prepared_by_mix: Callable[[str], Prepared], tmp_path: Path
+) -> None:
+    prepared = prepared_by_mix("batch")
+    training = {**STEPS, "checkpoint_every": 1, "keep_checkpoints": 9, "learning_rate": 1e-2}
+    for name, ema in (("raw", None), ("ema", 0.9)):
+        model = tiny_model(prepared)
+        tiny_loop(prepared, model, tmp_path / name, **training, ema=ema, max_steps=6).run()
+    assert steps_of(tmp_path / "raw") == steps_of(tmp_path / "ema"), "it changed the training"
+    expected = {name: p.detach() for name, p in tiny_model(prepared).named_parameters()}
+    for step in range(1, 7):
+        raw, d = weights(tmp_path / "raw", step), min(0.9, (1 + step) / (10 + step))
+        expected = {name: d * expected[name] + (1 - d) * raw[name] for name in expected}
+        kept = weights(tmp_path / "ema", step)
+        for name, weight in expected.items():
+            torch.testing.assert_close(kept[name], weight, rtol=1e-5, atol=1e-6)
+    content = torch.load(tmp_path / "ema" / "checkpoints/step-000006/optimizer.pt")
+    for name, weight in content["average"]["weights"].items():
+        assert torch.equal(weight, raw[name])
+    assert "average" not in torch.load(tmp_path / "raw" / "checkpoints/step-000006/optimizer.pt")
 
 
 @pytest.mark.slow

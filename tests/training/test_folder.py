@@ -141,6 +141,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "training.layer_decay": (0.9, False),
     "training.frozen": (["encoder"], False),
     "training.unfreeze": ("epoch", False),
+    "training.ema": (0.9, False),
     "training.schedule": ("constant", False),
     "training.warmup": (0.0, False),
     "training.weight_decay": (0.0, False),
