@@ -27,6 +27,7 @@ from mtl_nlp.recipe_mistakes import (
 )
 from mtl_nlp.recipe_sampling import SamplingSpec
 from mtl_nlp.recipe_spec import Count, Positive, Spec, Text, without_nulls
+from mtl_nlp.recipe_warm_start import WarmStartSpec
 
 Split = Literal["train", "validation", "test"]
 LongText = Literal["cut", "windows"]
@@ -177,6 +178,7 @@ class Recipe(Spec):
     """
 
     encoder: Text  # Hub id, folder, or package:NAME (weights inside an installed package)
+    warm_start: WarmStartSpec = WarmStartSpec()
     max_length: Annotated[int, Field(strict=True, ge=3)] = 128  # tokens of one encoder row
     long_text: LongText = "cut"  # of a longer text: lose its end, or read it in windows
     stride: Annotated[int, Field(strict=True, ge=0)] = 32  # tokens that windows share

@@ -14,11 +14,14 @@ def absolute_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """A copy of a recipe's mapping whose local files and folders no longer depend on `folder`.
 
     Concerned are `data_files` of the loaders of files (glob patterns are kept, URLs are left), and
-    the encoder, the datasets' `path` and the tasks' `metrics` where they name folders, or scripts
-    of metrics, that exist, and modules of the user's own task types. Shapes are not checked.
+    the encoder, the warm start's `model`, the datasets' `path` and the tasks' `metrics` where they
+    name folders, or scripts of metrics, that exist, and modules of the user's own task types.
+    Shapes are not checked.
     """
     result: dict[str, Any] = unshared(content)
     _make_folder_absolute(result, "encoder", folder)
+    if isinstance(result.get("warm_start"), dict):
+        _make_folder_absolute(result["warm_start"], "model", folder)
     datasets = result.get("datasets")
     for dataset in datasets.values() if isinstance(datasets, dict) else ():
         if not isinstance(dataset, dict):

@@ -60,8 +60,9 @@ def check(recipe: Recipe) -> dict[str, Any]:
     prepared = prepare(recipe)
     labelled = labelled_tasks(prepared.labelled("validation"))
     check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
-    model = begin_model(prepared)
-    notes = settle(model, recipe, prepared.steps, prepared.mixture().steps_per_pass)
+    notes: list[str] = []
+    model = begin_model(prepared, say=notes)
+    notes += settle(model, recipe, prepared.steps, prepared.mixture().steps_per_pass)
     parameters = count_parameters(model)
     report = prepared.examine().as_dict()
     for name, share in prepared.mixture().shares.items():
@@ -107,15 +108,24 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
     start = _newest_checkpoint(folder.path, accelerator, progress) if resume else None
     # All rows are read before training, so that a bad one is found now.
     judged = {split: prepared.labelled(split) for split in ("validation", "test")}
+    notes: list[str] = []
     loop = _training_loop(
-        prepared, judged["validation"], further, start, accelerator, folder.path, progress
+        prepared,
+        judged["validation"],
+        further,
+        start,
+        accelerator,
+        folder.path,
+        progress,
+        say=notes,
     )
+    notes += loop.learning.notes
     # On every process: a mistake that the main one alone found would leave the others waiting.
     doubts = prepared.examine().warnings
     # Only now, with nothing left that a mistake could stop, is the folder touched.
     if accelerator.is_main_process:
         changed = [f"going on under a changed recipe: {'; '.join(changes)}"] if changes else []
-        for note in (*changed, *further.notes, *prepared.notes, *loop.learning.notes, *doubts):
+        for note in (*changed, *further.notes, *prepared.notes, *notes, *doubts):
             progress.say(f"note: {note}")
         folder.begin(prepared.recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()
@@ -226,11 +236,13 @@ def _training_loop(
     accelerator: Accelerator,
     folder: Path,
     progress: TrainingProgress,
+    *,
+    say: list[str],
 ) -> TrainingLoop:
     """The loop of a recipe; refused where validation cannot select the best model."""
     recipe = prepared.recipe
     check_evaluated(recipe.evaluation.select, labelled_tasks(validation), prepared.tasks)
-    model = begin_model(prepared, start)
+    model = begin_model(prepared, start, say=say)
     return TrainingLoop(
         recipe,
         model,

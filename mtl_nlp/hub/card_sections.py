@@ -11,7 +11,7 @@ from mtl_nlp import __version__
 from mtl_nlp.data.loading import HELD_OUT
 from mtl_nlp.hub.card_metadata import LIBRARY, is_number
 from mtl_nlp.hub.markdown import bullets, code, fold, table, text
-from mtl_nlp.hub.origins import file_name, named, starting_point
+from mtl_nlp.hub.origins import file_name, named, starting_point, warm_start
 from mtl_nlp.hub.run_folder import RunFolder, known
 from mtl_nlp.recipe import DatasetSpec
 from mtl_nlp.recipe_values import FILE_LOADERS
@@ -34,6 +34,8 @@ def summary(source: RunFolder) -> str:
     sentences = [f"One shared {kind} encoder with {heads}: {names}."]
     if start := starting_point(source):
         sentences.append(f"The encoder started from {named(start)}.")
+    if warm := warm_start(source):
+        sentences.append(f"Training went on from the weights of {named(warm)}.")
     if (size := known(lambda: source.parameters)) is not None:
         sentences.append(f"The whole model has {_amount(size)} parameters.")
     return " ".join(sentences)

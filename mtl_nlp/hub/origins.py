@@ -19,6 +19,12 @@ def starting_point(folder: RunFolder) -> str:
     return str(config.encoder_config._name_or_path) if config is not None else ""
 
 
+def warm_start(folder: RunFolder) -> str | None:
+    """The model of this package that training started from, if any."""
+    recipe = known(lambda: folder.recipe)
+    return None if recipe is None else recipe.warm_start.model
+
+
 def hub_id(source: str) -> str | None:
     """The repository that an encoder or dataset is named by; None if it is a file or a loader."""
     name = source.partition("@")[0]

@@ -49,8 +49,9 @@ def load_encoder(source: Source, dropout: float | None) -> PreTrainedModel:
         )
         if isinstance(config, MultiTaskConfig):
             raise ModelError(
-                f"encoder {source}: expected a bare encoder, found a model of this package; save"
-                " its encoder alone, with model.encoder.save_pretrained(folder)"
+                f"encoder {source}: expected a bare encoder, found a model of this package; in"
+                " a recipe name it as `warm_start.model`, beside the encoder that it was trained"
+                " from"
             )
         if dropout is not None:
             set_dropout(config, dropout)

@@ -8,20 +8,27 @@ from mtl_nlp.model.encoders import resolve_encoder
 from mtl_nlp.model.limits import check_vocabulary
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.model.warm_start import start_from
 from mtl_nlp.tasks.own import own_types
 from mtl_nlp.training.checkpoints import Checkpoint
 from mtl_nlp.training.preparation import Prepared
 
 
-def begin_model(prepared: Prepared, start: Checkpoint | None = None) -> MultiTaskModel:
+def begin_model(
+    prepared: Prepared, start: Checkpoint | None = None, *, say: list[str]
+) -> MultiTaskModel:
     """A pretrained encoder with a fresh head for every task, or what a checkpoint holds.
+
+    Where the recipe starts warm, encoder and perhaps heads have the weights of another model.
 
     Args:
         prepared: The recipe with its tasks.
         start: The checkpoint to go on from.
+        say: Told what a warm start took.
 
     Raises:
-        ModelError: If the encoder cannot be loaded, or cannot read the tokenizer's sub-words.
+        ModelError: If the encoder cannot be loaded, or cannot read the tokenizer's sub-words, or
+            the model of a warm start does not fit it.
     """
     if start is not None:
         model = load_model(start.path, task_types=own_types(prepared.tasks))
@@ -38,6 +45,14 @@ def begin_model(prepared: Prepared, start: Checkpoint | None = None) -> MultiTas
     model.config.long_text, model.config.stride = recipe.long_text, recipe.stride
     for task in prepared.tasks.values():
         model.set_head(task)
+    if recipe.warm_start.model is not None:
+        say += start_from(
+            model,
+            prepared.encoder.tokenizer,
+            recipe.warm_start.model,
+            heads=recipe.warm_start.heads,
+            task_types=own_types(prepared.tasks),
+        )
     return model
 
 

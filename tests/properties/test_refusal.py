@@ -180,6 +180,9 @@ RECIPES = {
         f"{TRAIN} training.unfreeze=0", ("training.unfreeze", "`epoch` or a number of steps above")
     ),
     "an average of no step": Mistake(f"{TRAIN} training.ema=1.0", ("training.ema", "less than 1")),
+    "heads of no model": Mistake(
+        f"{TRAIN} warm_start.heads=true", ("warm_start", "`heads: true` goes with `model`")
+    ),
     "two lengths": Mistake(
         TRAIN, ("training", "max_steps", "keep one"), recipe(training={"epochs": 1, "max_steps": 1})
     ),
@@ -488,11 +491,17 @@ MODELS = {
     "encoder without a tokenizer": Mistake(
         f"{TRAIN} encoder=bare", ("tokenizer", "bare", "tokenizer.json")
     ),
+    "an encoder to start warm from": Mistake(
+        f"{TRAIN} warm_start.model=encoder", ("encoder: expected a model of this", "`encoder:`")
+    ),
+    "a model of other sub-words to start warm from, checked": Mistake(
+        f"{CHECK} warm_start.model=model4", ("warm_start.model", "sub-words", "trained from")
+    ),
     "a model as encoder": Mistake(
-        f"{TRAIN} encoder=model", ("model: expected a bare encoder", "save_pretrained")
+        f"{TRAIN} encoder=model", ("model: expected a bare encoder", "`warm_start.model`")
     ),
     "a model as encoder, checked": Mistake(
-        f"{CHECK} encoder=model", ("model: expected a bare encoder", "save_pretrained")
+        f"{CHECK} encoder=model", ("model: expected a bare encoder", "`warm_start.model`")
     ),
     **{
         f"padding counts, {command} {name}": Mistake(

@@ -1,5 +1,6 @@
 """Invariants 2, 3 and 4 under what is frozen, unfrozen, averaged and given a rate of its own."""
 
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -221,5 +222,27 @@ def test_a_killed_run_goes_on_with_the_same_bits(tmp_path: Path) -> None:
     run_until(whole)
     for kill in (Kill("step", 17), Kill("checkpoint", 9), Kill("evaluation", 3)):
         assert run_until(recipe, kill), f"{kill} came too late"
+    run_until(recipe)
+    assert_same_run(Path(recipe.output), Path(whole.output))
+
+
+@pytest.mark.slow
+def test_a_run_that_started_warm_goes_on_without_the_model_it_started_from(tmp_path: Path) -> None:
+    first = train(tiny_recipe(tmp_path, output=str(tmp_path / "first"), training__max_steps=3)).path
+    recipe = tiny_recipe(
+        tmp_path,
+        training__max_steps=8,
+        evaluation__every=2,
+        warm_start={"model": str(first), "heads": True},
+    )
+    whole = recipe.with_overrides([f"output={tmp_path / 'whole'}"])
+    cold = recipe.with_overrides([f"output={tmp_path / 'cold'}", "warm_start=null"])
+    for one in (cold, whole):
+        run_until(one)
+    losses = [steps_of(Path(one.output))[0]["loss"] for one in (cold, whole)]
+    assert losses[0] != losses[1]
+    assert "the heads of intent, ner, topic are those of" in told(Path(whole.output))
+    assert run_until(recipe, Kill("step", 6)), "the kill came too late"
+    shutil.rmtree(first)
     run_until(recipe)
     assert_same_run(Path(recipe.output), Path(whole.output))

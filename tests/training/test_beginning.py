@@ -16,7 +16,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 def test_the_encoder_is_the_pretrained_one_and_the_heads_are_fresh(prepared: Prepared) -> None:
     torch.rand(3)  # what was drawn before does not matter
-    one, other = begin_model(prepared), begin_model(prepared)
+    one, other = begin_model(prepared, say=[]), begin_model(prepared, say=[])
     stock = AutoModel.from_pretrained(prepared.recipe.encoder)
     for name, weights in stock.state_dict().items():
         if not name.startswith("pooler"):
@@ -29,7 +29,7 @@ def test_the_encoder_is_the_pretrained_one_and_the_heads_are_fresh(prepared: Pre
 
 
 def test_every_parameter_is_counted_once(prepared: Prepared) -> None:
-    model = begin_model(prepared)
+    model = begin_model(prepared, say=[])
     counted = count_parameters(model)
     assert counted.keys() == {"encoder", "heads"}
     total = sum(p.numel() for p in model.parameters())

@@ -97,6 +97,8 @@ def test_another_recipe_is_not_resumed_and_its_changes_are_told(folder: OutputFo
 
 CHANGES: dict[str, tuple[Any, bool]] = {
     "encoder": ("org/other", False),
+    "warm_start.model": ("org/first", False),
+    "warm_start.heads": (True, False),
     "max_length": (64, False),
     "long_text": ("windows", False),
     "stride": (16, False),
