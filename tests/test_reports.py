@@ -38,6 +38,13 @@ def test_a_decoder_is_told_of_beside_the_heads() -> None:
     assert "decoder" not in shown(plan(PLAN, RECIPE))
 
 
+def test_how_many_parameters_learn_is_told_where_some_do_not() -> None:
+    parameters = {**PLAN["parameters"], "learning": 1_234_567}
+    told = shown(plan({**PLAN, "parameters": parameters}, RECIPE))
+    assert "1.2 M parameters; the rest is frozen" in told
+    assert "frozen" not in shown(plan(PLAN, RECIPE))
+
+
 def test_a_plan_has_every_number() -> None:
     rows = rows_of(shown(plan(PLAN, RECIPE)))
     for expected in (

@@ -330,6 +330,15 @@ def test_scores_that_are_no_numbers_are_shown_as_none_and_not_indexed(run: Path)
     assert "model-index" not in metadata(card.path)
 
 
+def test_the_model_that_training_went_on_from_is_told(run: Path) -> None:
+    assert "went on from" not in write_card(run).path.read_text()
+    write_recipe(run, {**RECIPE, "warm_start": {"model": "org/first"}})
+    path = write_card(run, overwrite=True).path
+    told = "weights of [org/first](https://huggingface.co/org/first)."
+    assert f"Training went on from the {told}" in path.read_text()
+    assert metadata(path)["base_model"] == "org/encoder"
+
+
 @pytest.mark.parametrize(
     ("encoder", "base", "told"),
     [

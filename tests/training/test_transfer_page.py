@@ -43,11 +43,8 @@ def of_page(folder: Path, block: dict[str, Any]) -> Recipe:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: "-".join(next(iter(block.values()))))
-def test_each_block_is_checked_and_trained(
-    folder: Path, first: Run, block: dict[str, Any], tmp_path: Path
-) -> None:
-    recipe = of_page(folder, block)
-    report = check(recipe)
+def test_each_block_is_checked(folder: Path, first: Run, block: dict[str, Any]) -> None:
+    report = check(of_page(folder, block))
     parameters = report["parameters"]
     everything = parameters["encoder"] + sum(parameters["heads"].values())
     assert ("learning" in parameters) == ("frozen" in block.get("training", {}))
@@ -63,7 +60,15 @@ def test_each_block_is_checked_and_trained(
         assert "only 0 of the encoder's 2 layers ever learn" in note
     else:
         assert notes == []
-    assert train(recipe.with_overrides([f"output={tmp_path / 'run'}"])).metrics
+
+
+def test_they_go_together(folder: Path, first: Run, tmp_path: Path) -> None:
+    together: dict[str, Any] = {}
+    for block in BLOCKS:
+        for section, content in block.items():
+            together[section] = {**together.get(section, {}), **content}
+    recipe = of_page(folder, together).with_overrides([f"output={tmp_path / 'run'}"])
+    assert train(recipe).metrics.keys() == first.metrics.keys()
 
 
 def test_every_key_has_a_block() -> None:
