@@ -61,11 +61,11 @@ def check(recipe: Recipe) -> dict[str, Any]:
     labelled = labelled_tasks(prepared.labelled("validation"))
     check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
     notes: list[str] = []
-    model = begin_model(prepared, say=notes)
-    notes += settle(model, recipe, prepared.steps, prepared.mixture().steps_per_pass)
+    model, mixture = begin_model(prepared, say=notes), prepared.mixture()
+    notes += settle(model, recipe, prepared.steps, mixture.steps_per_pass)
     parameters = count_parameters(model)
     report = prepared.examine().as_dict()
-    for name, share in prepared.mixture().shares.items():
+    for name, share in mixture.shares.items():
         report["datasets"][name]["share"] = float(share)
     return {
         "datasets": report["datasets"],
