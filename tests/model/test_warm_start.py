@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.model.modeling import MultiTaskModel
@@ -142,6 +142,24 @@ def test_another_encoder_or_tokenizer_is_refused(
     model = MultiTaskModel.from_encoder(encoder, {"topic": TOPIC})
     with pytest.raises(ModelError, match=r"sub-words of .*trained are not those of the recipe's"):
         start_from(model, tokenizer, str(source), heads=True)
+
+
+def test_a_stock_model_that_was_taken_in_gives_its_head(encoder: Path, tmp_path: Path) -> None:
+    config = AutoConfig.from_pretrained(
+        encoder, id2label={0: "a", 1: "b"}, label2id={"a": 0, "b": 1}
+    )
+    torch.manual_seed(3)
+    stock = AutoModelForSequenceClassification.from_config(config).eval()
+    stock.save_pretrained(tmp_path / "stock")
+    taken_in = MultiTaskModel.from_transformers(tmp_path / "stock", name="topic")
+    taken_in.save_pretrained(tmp_path / "trained")
+    tiny_tokenizer().save_pretrained(tmp_path / "trained")
+    tasks = {"topic": TOPIC, "ner": NER}
+    model, notes = started(encoder, tasks, tmp_path / "trained", heads=True)
+    assert "the encoder and the heads of topic are those of" in notes[0]
+    batch = {"input_ids": torch.tensor([[2, 9, 30, 3]]), "attention_mask": torch.ones(1, 4).long()}
+    with torch.no_grad():
+        assert torch.equal(model(**batch).logits["topic"], stock(**batch).logits)
 
 
 def test_a_bare_encoder_is_no_model_to_start_from(encoder: Path) -> None:
