@@ -34,3 +34,5 @@ def test_every_parameter_is_counted_once(prepared: Prepared) -> None:
     assert counted.keys() == {"encoder", "heads"}
     total = sum(p.numel() for p in model.parameters())
     assert counted["encoder"] + sum(counted["heads"].values()) == total
+    model.heads["ner"].requires_grad_(False)
+    assert count_parameters(model) == {**counted, "learning": total - counted["heads"]["ner"]}
