@@ -1,6 +1,7 @@
 """What a head is given: the encoder's output for the rows it speaks of."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -16,12 +17,15 @@ class EncoderStates:
             has no words.
         embeddings: The encoder's input embeddings, (vocabulary, features), for heads that score
             every sub-word of the vocabulary; None where the caller has none.
+        mixed: What stands in the place of the last layer for tasks that read a mix of all layers,
+            by task, (rows, seq_len, hidden).
     """
 
     hidden_states: Tensor
     attention_mask: Tensor
     words: Tensor | None = None
     embeddings: Tensor | None = None
+    mixed: Mapping[str, Tensor] = field(default_factory=dict)
 
     def select(self, rows: Tensor) -> "EncoderStates":
         """Only these rows, in this order; themselves where that is all of them.
@@ -36,4 +40,5 @@ class EncoderStates:
             self.attention_mask[rows],
             None if self.words is None else self.words[rows],
             self.embeddings,
+            {name: one[rows] for name, one in self.mixed.items()},
         )

@@ -12,12 +12,14 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.heads.by_task import HeadsByTask
+from mtl_nlp.heads.layer_mix import LayerMix, MixingHead, as_read_by
 from mtl_nlp.heads.reading import ReadingHead
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.encoders import load_encoder, shared_part
 from mtl_nlp.model.hub_model import HubModel
+from mtl_nlp.model.layers import mixes_of, states_of
 from mtl_nlp.model.limits import check_length, padding_problem
 from mtl_nlp.model.output import MultiTaskOutput
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
@@ -181,7 +183,8 @@ class MultiTaskModel(HubModel, WithHeads):
         names = list(tasks) if tasks is not None else list(targets or self.tasks)
         if unknown := [name for name in names if name not in self.tasks]:
             raise ValueError(f"no task {unknown[0]!r}; the model has {', '.join(self.tasks)}")
-        states = self._read(input_ids, attention_mask, token_type_ids, words)
+        mixes = mixes_of(names, self.tasks, self.heads)
+        states = self._read(input_ids, attention_mask, token_type_ids, words, mixes)
         texts = Texts(states, sources, joined)
         logits, sums = {}, {}
         for name in names:
@@ -198,31 +201,34 @@ class MultiTaskModel(HubModel, WithHeads):
         attention_mask: Tensor,
         token_type_ids: Tensor | None,
         words: Tensor | None,
+        mixes: Mapping[str, LayerMix],
     ) -> EncoderStates:
-        """What the encoder makes of the rows; see `forward`."""
-        segments = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        hidden: Tensor  # (rows, seq_len, hidden)
+        """What the encoder makes of the rows; see `forward` and `states_of`."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
         if self.training and self._packed is not None:
-            hidden = self._packed(input_ids, attention_mask, **segments)
+            hidden, mixed = self._packed(**inputs, mixes=mixes)  # (rows, seq_len, hidden)
         else:
-            hidden = self.encoder(
-                input_ids=input_ids, attention_mask=attention_mask, **segments
-            ).last_hidden_state
+            hidden, mixed = states_of(self.encoder, inputs, mixes)
         embeddings = self.encoder.get_input_embeddings().weight
         assert isinstance(embeddings, Tensor)
-        return EncoderStates(hidden, attention_mask, words, embeddings)
+        return EncoderStates(hidden, attention_mask, words, embeddings, mixed)
 
     def _run(self, name: str, states: EncoderStates, labels: Tensor | None) -> Tensor:
         """The logits of a task's head, which may read what other heads make of the same states."""
         task, head = self.tasks[name], self.heads[name]
+        own = as_read_by(name, states)
+        if isinstance(head, MixingHead):
+            head = head.head
         if not isinstance(head, ReadingHead):
-            return task.run(head, states, labels)
+            return task.run(head, own, labels)
         with torch.set_grad_enabled(task.after_gradient and torch.is_grad_enabled()):
             read = {
                 other: self.tasks[other].distribution(self._run(other, states, None))
                 for other in task.after
             }
-        return task.run(head.head, head.tell(states, read), labels)
+        return task.run(head.head, head.tell(own, read), labels)
 
     def skip_padding(self) -> bool:
         """From now on compute no padding in training mode; False where that does not work or pay.

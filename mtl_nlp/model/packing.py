@@ -6,7 +6,7 @@ sees them padded, and there rows of like length go together. On CPUs only: elsew
 was not measured.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +17,12 @@ from torch.nn import functional as F
 from transformers import AttentionInterface, PreTrainedModel
 
 from mtl_nlp.cuts import cheapest_cuts
+from mtl_nlp.heads.layer_mix import LayerMix
 from mtl_nlp.heads.stock import probe
+from mtl_nlp.model.layers import NO_MIXES, states_of
 
 _NAME = "mtl_nlp_packed"
+_NOT_OF_ATTENTION = ("position_ids", "output_hidden_states")  # encoders hand them on nevertheless
 _TOKENS_TOGETHER = 32
 _CALL_COST = 6000  # of one more call of attention, in pairs of tokens
 
@@ -135,7 +138,7 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """Attention of packed rows; query, key, value are (1, heads, tokens + spare, dim)."""
     del module, attention_mask
-    if strange := [k for k, v in rest.items() if k != "position_ids" and v]:
+    if strange := [k for k, v in rest.items() if k not in _NOT_OF_ATTENTION and v]:
         raise ValueError(f"packed attention knows no {strange[0]}")
     sizes = [*(len(group.places) for group in packing.groups), packing.spare]
     parts = (one.squeeze(0).transpose(0, 1).split(sizes) for one in (query, key, value))
@@ -171,18 +174,33 @@ class PackedEncoder:
     encoder: PreTrainedModel
     first_position: int
 
-    def __call__(self, input_ids: Tensor, attention_mask: Tensor, **segments: Tensor) -> Tensor:
-        """Hidden states (rows, seq_len, hidden), 0 at padding; inputs are (rows, seq_len)."""
+    def __call__(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        token_type_ids: Tensor | None = None,
+        mixes: Mapping[str, LayerMix] = NO_MIXES,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Hidden states and mixes of layers (rows, seq_len, hidden), 0 at padding.
+
+        Args:
+            input_ids: Sub-words, (rows, seq_len).
+            attention_mask: 1 = sub-word, 0 = padding, (rows, seq_len).
+            token_type_ids: Segments, where the encoder has them, (rows, seq_len).
+            mixes: As of `states_of`.
+        """
         packing = Packing.of(attention_mask)
         positions = torch.arange(input_ids.shape[1]) + self.first_position
+        inputs: dict[str, Any] = {
+            "input_ids": packing.pack(input_ids),
+            "position_ids": packing.pack(positions.expand_as(input_ids)),
+            "packing": packing,
+        }
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = packing.pack(token_type_ids)
         with _attending_packed(self.encoder):
-            hidden = self.encoder(
-                input_ids=packing.pack(input_ids),
-                position_ids=packing.pack(positions.expand_as(input_ids)),
-                packing=packing,
-                **{name: packing.pack(one) for name, one in segments.items()},
-            ).last_hidden_state  # (1, tokens + spare, hidden)
-        return packing.unpack(hidden)
+            last, mixed = states_of(self.encoder, inputs, mixes)  # (1, tokens + spare, hidden)
+        return packing.unpack(last), {name: packing.unpack(one) for name, one in mixed.items()}
 
 
 @torch.no_grad()
@@ -205,7 +223,11 @@ def packed_encoder(encoder: PreTrainedModel) -> PackedEncoder | None:
         padded = encoder(**batch).last_hidden_state
         for first in {0, (config.pad_token_id or 0) + 1}:  # RoBERTa counts from behind padding
             packed = PackedEncoder(encoder, first)
-            if torch.allclose(packed(**batch)[real], padded[real], atol=1e-5):
+            if torch.allclose(
+                packed(batch["input_ids"], batch["attention_mask"])[0][real],
+                padded[real],
+                atol=1e-5,
+            ):
                 return packed
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError):
         return None

@@ -75,9 +75,13 @@ class Texts:
         real = self.joined >= 0
         places = self.joined.clamp(min=0)
         states = self.states
-        hidden = states.hidden_states.flatten(0, 1)[places] * real.unsqueeze(-1)
+        hidden, *mixed = (
+            one.flatten(0, 1)[places] * real.unsqueeze(-1)
+            for one in (states.hidden_states, *states.mixed.values())
+        )
         words = None
         if states.words is not None:
             words = torch.where(real, states.words.flatten()[places], -1)
         mask = real.to(states.attention_mask.dtype)
-        return EncoderStates(hidden, mask, words, states.embeddings)
+        by_task = dict(zip(states.mixed, mixed, strict=True))
+        return EncoderStates(hidden, mask, words, states.embeddings, by_task)

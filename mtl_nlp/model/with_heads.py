@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from mtl_nlp.errors import ModelError, RecipeError
+from mtl_nlp.heads.layer_mix import LayerMix, MixingHead
 from mtl_nlp.heads.masked_language import MaskedLanguageHead
 from mtl_nlp.heads.reading import ReadingHead
 from mtl_nlp.heads.stock import StockHead, lifting_problem
+from mtl_nlp.model.layers import mixing_problem, states_to_mix
 from mtl_nlp.model.one_decoder import WithDecoder
 from mtl_nlp.model.pretraining import adopt_pretrained
 from mtl_nlp.model.sources import Source
@@ -59,6 +62,8 @@ class WithHeads(WithDecoder):
         """Give the model a fresh head for a task that is already built."""
         head: nn.Module
         check_after(task, self.tasks)
+        if task.layers == "mix" and (problem := mixing_problem(self.encoder)):
+            raise ModelError(f"tasks.{task.name}.layers: mix is not possible: {problem}")
         if isinstance(task, TextGeneration):
             head = self._build_head(task)
             head.apply(self._init_weights)
@@ -79,6 +84,8 @@ class WithHeads(WithDecoder):
             ModelError: If the task has no such head, or it does not compute the same off its model.
         """
         reason = task.own_head or ("its head reads those of other tasks" if task.after else "")
+        if task.layers == "mix":
+            reason = "its head reads a mix of the encoder's layers"
         if reason:
             raise ModelError(f"task {task.name!r}: {reason}")
         if not task.stock or task.auto_class is None:
@@ -114,10 +121,16 @@ class WithHeads(WithDecoder):
         """A head for a task that is already built, its weights not yet initialised."""
         config = self.config.encoder_config
         head = task.build_head(config)
-        if not task.after:
-            return head
-        sizes = {name: len(self.tasks[name].logit_names) for name in task.after}
-        return ReadingHead(head, config.hidden_size, sizes)
+        if task.after:
+            sizes = {name: len(self.tasks[name].logit_names) for name in task.after}
+            head = ReadingHead(head, config.hidden_size, sizes)
+        return MixingHead(head, states_to_mix(config)) if task.layers == "mix" else head
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)  # type: ignore[no-untyped-call]
+        if isinstance(module, LayerMix):
+            module.reset()
 
     def _put_head(self, task: Task, head: nn.Module) -> None:
         """Take in a task with its head, in the place of one of that name."""

@@ -52,6 +52,15 @@ def check_all_after(tasks: Mapping[str, Task]) -> None:
         before[name] = task
 
 
+def run_for(names: Iterable[str], tasks: Mapping[str, Task]) -> set[str]:
+    """The tasks whose heads are run for these: themselves, and all that they read."""
+    found = set(names)
+    for name in reversed(list(tasks)):  # a task stands behind those it reads
+        if name in found:
+            found.update(tasks[name].after)
+    return found
+
+
 def read_by(names: Iterable[str], tasks: Mapping[str, Task]) -> set[str]:
     """The tasks whose heads learn from the losses of these: themselves, and those they read."""
     found = set(names)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import ConfigDict
@@ -86,6 +86,7 @@ class Task(ABC):
         labels: Label names, position = label id; for tags with a scheme the span types.
         after: Tasks before it whose predictions its head reads beside the hidden states.
         after_gradient: Whether its loss then teaches those tasks too.
+        layers: Whether its head reads the encoder's last layer or a learned mix of all.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=False)
@@ -121,6 +122,9 @@ class Task(ABC):
     labels: tuple[str, ...] = ()
     after: tuple[str, ...] = option((), "tasks above it whose predictions its head reads too")
     after_gradient: bool = option(False, "whether its loss then teaches those tasks too")
+    layers: Literal["last", "mix"] = option(
+        "last", "what its head reads of the encoder: the last layer, or a learned mix of all"
+    )
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a name or labels that no task can have; none are yet to learn."""

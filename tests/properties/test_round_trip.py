@@ -22,6 +22,7 @@ TASKS = {
     "pos": {"type": "token_classification", "labels": ["N", "V"], "scheme": "none"},
     "hidden": {"type": "masked_language_modeling"},
     "own": {"type": "text_classification", "labels": ["d", "e"], "stock": False},
+    "mixed": {"type": "text_classification", "labels": ["d", "e"], "layers": "mix"},
 }
 
 

@@ -14,7 +14,7 @@ TASK = TextClassification(name="t", labels=("a", "b", "c"))
 
 
 def test_options_are_the_fields_a_recipe_may_set() -> None:
-    of_all = {"after", "after_gradient"}
+    of_all = {"after", "after_gradient", "layers"}
     losses = {"class_weights", "label_smoothing", "focal"}
     assert options_of(TextClassification).keys() == {*of_all, *losses}
     options = options_of(TokenClassification)
