@@ -233,6 +233,16 @@ class Task(ABC):
         """
         raise NotImplementedError(f"{self.type} tasks have no distribution over labels to read")
 
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """How far two predictions for the same rows are apart, a scalar; see `tasks.divergence`.
+
+        Args:
+            one: Logits, as for `loss`.
+            other: Other logits for the same rows.
+            labels: As for `loss`; the sum is over the items that `count` counts.
+        """
+        raise NotImplementedError(f"{self.type} tasks have no predictions that can be compared")
+
     def count(self, labels: Tensor) -> Tensor:
         """How many labelled items (texts, words …) there are in collated labels, a scalar."""
         return (labels != -100).sum()

@@ -16,6 +16,7 @@ from mtl_nlp.heads.biaffine import BiaffineHead
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.labels import label_name, sorted_labels, whole_number
 from mtl_nlp.tasks.places import at_their_numbers
 from mtl_nlp.tasks.trees import best_tree, tree_problem
@@ -130,6 +131,13 @@ class DependencyParsing(Task):
         """How many words have a head, a scalar."""
         return (labels[..., 0] != -100).sum()
 
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over heads and over relations to the right heads, over words."""
+        heads, relations = labels.unbind(dim=-1)  # (rows, seq_len)
+        of_heads = softmax_divergence(one[:, :, 0], other[:, :, 0], heads != -100)
+        one, other = _at_right_head(one, heads), _at_right_head(other, heads)
+        return of_heads + softmax_divergence(one, other, relations != -100)
+
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats of the heads, and of the relations to the right heads.
 
@@ -139,9 +147,8 @@ class DependencyParsing(Task):
             -100 = not labelled.
         """
         heads, relations = labels.unbind(dim=-1)  # (rows, seq_len)
-        right = heads.clamp(min=0)[:, :, None, None].expand(-1, -1, logits.shape[2] - 1, 1)
-        at_right_head = logits[:, :, 1:].gather(3, right).squeeze(3)  # (rows, seq_len, num_labels)
-        total = _cross_entropy(logits[:, :, 0], heads) + _cross_entropy(at_right_head, relations)
+        total = _cross_entropy(logits[:, :, 0], heads)
+        total = total + _cross_entropy(_at_right_head(logits, heads), relations)
         return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
@@ -224,6 +231,12 @@ def _head(value: Any) -> int:
     raise ValueError(
         f"expected the number of a head's word, or 0 for the root, found {value!r:.80}"
     )
+
+
+def _at_right_head(logits: Tensor, heads: Tensor) -> Tensor:
+    """The logits of the relations to the right heads (rows, seq_len), with num_labels more."""
+    right = heads.clamp(min=0)[:, :, None, None].expand(-1, -1, logits.shape[2] - 1, 1)
+    return logits[:, :, 1:].gather(3, right).squeeze(3)
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.edit_scripts import apply_script, edit_script
 from mtl_nlp.words import Row
 
@@ -116,6 +117,10 @@ class Lemmatization(Task):
             pooling=self.pooling,
             dropout=hidden_dropout(encoder_config),
         )
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over scripts, summed over labelled words."""
+        return softmax_divergence(one, other, labels != -100)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over labelled words, with their number.

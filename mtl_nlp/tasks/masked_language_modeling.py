@@ -16,6 +16,7 @@ from mtl_nlp.heads.masked_language import MaskedLanguageHead, VocabularyHead
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.masking import hide_words, only
 from mtl_nlp.tasks.views import DrawnView, Read
 from mtl_nlp.vocabulary import Vocabulary
@@ -131,6 +132,10 @@ class MaskedLanguageModeling(Task):
         """The head's logits at the hidden sub-words, (rows, most, vocabulary)."""
         logits: Tensor = head(states, None if labels is None else labels.shape[1])
         return logits
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over the vocabulary, summed over hidden sub-words."""
+        return softmax_divergence(one, other, labels != -100)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over hidden sub-words, with their number.

@@ -15,6 +15,7 @@ from mtl_nlp.multi_label_metrics import multi_label_scores
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
 from mtl_nlp.tasks.class_loss import QuestionTask
+from mtl_nlp.tasks.divergence import sigmoid_divergence
 from mtl_nlp.tasks.labels import label_name, stock_labels
 from mtl_nlp.tasks.thresholds import best_thresholds
 from mtl_nlp.words import Row
@@ -114,6 +115,10 @@ class MultiLabelClassification(QuestionTask):
     def distribution(self, logits: Tensor) -> Tensor:
         """The probability of each label by itself, (rows, num_labels)."""
         return logits.sigmoid()
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the probability of each label by itself, summed over texts and labels."""
+        return sigmoid_divergence(one, other, labels != -100)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Binary cross-entropy in nats, summed over texts and labels, with their number.

@@ -16,6 +16,7 @@ from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
 from mtl_nlp.tasks.class_loss import QuestionTask
+from mtl_nlp.tasks.divergence import sigmoid_divergence
 from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.tasks.places import at_their_numbers
 from mtl_nlp.words import Row
@@ -99,6 +100,10 @@ class MultiLabelTokenClassification(QuestionTask):
     def count(self, labels: Tensor) -> Tensor:
         """How many labelled words there are, a scalar."""
         return (labels != -100).any(dim=-1).sum()
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the probability of each label by itself, summed over labels and labelled words."""
+        return sigmoid_divergence(one, other, labels != -100)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Binary cross-entropy in nats, summed over labels and labelled words, with their number.

@@ -15,6 +15,7 @@ from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.ranking_metrics import ranking_scores
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.labels import whole_number
 from mtl_nlp.tasks.views import View
 from mtl_nlp.words import Row
@@ -112,14 +113,17 @@ class MultipleChoice(Task):
         """How many rows have a right choice."""
         return (labels == 1).sum()
 
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over the choices, summed over rows that have a right one."""
+        known = (labels == 1).any(dim=1)
+        return softmax_divergence(_scores(one, labels), _scores(other, labels), known)
+
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy over the choices of each row in nats, summed, with the number of rows.
 
         Shape: logits (rows, choices, 1), labels (rows, choices), 1 = right, -100 = no such choice.
         """
-        scores = logits.squeeze(-1).float()  # (rows, choices)
-        lowest = torch.finfo(scores.dtype).min  # finite, since a row may have no choice at all
-        scores = scores.masked_fill(labels == -100, lowest)
+        scores = _scores(logits, labels)
         right = labels == 1
         targets = right.int().argmax(dim=1).masked_fill(~right.any(dim=1), -100)
         total = F.cross_entropy(scores, targets, ignore_index=-100, reduction="sum")
@@ -173,3 +177,10 @@ class MultipleChoice(Task):
                 f" as A are made numbers by map: {{A: 0}} in tasks.{self.name}"
             )
         return number
+
+
+def _scores(logits: Tensor, labels: Tensor) -> Tensor:
+    """The scores of the choices, (rows, choices), the lowest number where there is none."""
+    scores = logits.squeeze(-1).float()
+    lowest = torch.finfo(scores.dtype).min  # finite, since a row may have no choice at all
+    return scores.masked_fill(labels == -100, lowest)

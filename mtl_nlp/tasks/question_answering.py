@@ -25,6 +25,7 @@ from mtl_nlp.tasks.answers import (
     read_answers,
 )
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.words import Row, Words
 
 
@@ -123,6 +124,11 @@ class QuestionAnswering(Task):
         """How many questions have an answer that the encoder sees, or none at all; a scalar."""
         return (labels[:, 0] >= 0).sum()
 
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over sub-words, its mean over both ends, summed over questions."""
+        known = labels[:, :2] >= 0
+        return softmax_divergence(_ends(one, labels), _ends(other, labels), known) / 2
+
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy of both ends in nats, its mean over the two, summed over questions.
 
@@ -131,12 +137,11 @@ class QuestionAnswering(Task):
 
         Shape: logits (rows, seq_len, 2); labels (rows, 3), -100 = not labelled.
         """
-        places = torch.arange(logits.shape[1], device=logits.device)
-        padding = places >= labels[:, 2, None]  # (rows, seq_len)
-        ends = logits.float().transpose(1, 2)  # (rows, 2, seq_len)
-        ends = ends.masked_fill(padding.unsqueeze(1), torch.finfo(torch.float32).min)
         total = F.cross_entropy(
-            ends.flatten(0, 1), labels[:, :2].flatten(), ignore_index=-100, reduction="sum"
+            _ends(logits, labels).flatten(0, 1),
+            labels[:, :2].flatten(),
+            ignore_index=-100,
+            reduction="sum",
         )
         return LossSum(total / 2, self.count(labels))
 
@@ -262,6 +267,14 @@ class QuestionAnswering(Task):
     def _spans(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> BestSpans:
         seen = [SeenWords.of(encoding) for encoding in encodings]
         return best_spans(logits, seen, self.max_answer)
+
+
+def _ends(logits: Tensor, labels: Tensor) -> Tensor:
+    """The logits of both ends, (rows, 2, seq_len), the lowest number at padding."""
+    places = torch.arange(logits.shape[1], device=logits.device)
+    padding = places >= labels[:, 2, None]  # (rows, seq_len)
+    ends = logits.float().transpose(1, 2)
+    return ends.masked_fill(padding.unsqueeze(1), torch.finfo(torch.float32).min)
 
 
 def _context(row: Row) -> Words:

@@ -15,6 +15,7 @@ from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.regression_metrics import regression_scores
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.divergence import number_divergence
 from mtl_nlp.tasks.labels import finite_number
 from mtl_nlp.words import Row
 
@@ -112,6 +113,10 @@ class Regression(Task):
     def count(self, labels: Tensor) -> Tensor:
         """How many texts have a number."""
         return (~labels.isnan()).sum()
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Squared differences of standardised numbers, summed over labelled texts."""
+        return number_divergence(one[:, 0], other[:, 0], ~labels.isnan())
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Squared or Huber error of standardised numbers, summed over texts, with their number.

@@ -15,6 +15,7 @@ from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.words import Row
 
@@ -92,6 +93,10 @@ class SoftClassification(Task):
     def count(self, labels: Tensor) -> Tensor:
         """How many texts have probabilities."""
         return (~labels.isnan().any(dim=-1)).sum()
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over labels, summed over labelled texts."""
+        return softmax_divergence(one, other, ~labels.isnan().any(dim=-1))
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Kullback-Leibler divergence in nats, of the predicted from the right probabilities.

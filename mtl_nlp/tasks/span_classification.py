@@ -16,6 +16,7 @@ from mtl_nlp.heads.spans import SpanHead
 from mtl_nlp.metrics import nested_span_scores
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.divergence import sigmoid_divergence
 from mtl_nlp.tasks.entities import entity_words, read_entities
 from mtl_nlp.tasks.labels import sorted_labels
 from mtl_nlp.tasks.schemes import Span
@@ -143,6 +144,10 @@ class SpanClassification(Task):
         Not how many spans, so that a loss is nats per word, as that of a tagger is.
         """
         return (labels[:, :, 0, 0] != -100).sum()
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the probability of each span and label by itself, summed over both."""
+        return sigmoid_divergence(one, other, labels != -100)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Binary cross-entropy in nats, summed over spans and labels, with the number of words.

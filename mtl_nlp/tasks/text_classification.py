@@ -16,6 +16,7 @@ from mtl_nlp.metrics import classification_scores
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
 from mtl_nlp.tasks.class_loss import ClassTask
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.labels import label_ids, label_name, sorted_labels, stock_labels
 from mtl_nlp.words import Row
 
@@ -94,6 +95,10 @@ class TextClassification(ClassTask):
     def distribution(self, logits: Tensor) -> Tensor:
         """Softmax over the labels, (rows, num_labels)."""
         return logits.softmax(dim=-1)
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over labels, summed over labelled texts."""
+        return softmax_divergence(one, other, labels != -100)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over labelled texts, with their number.

@@ -16,6 +16,7 @@ from mtl_nlp.heads.decoder import AUTO_CLASS, GenerationHead, Writing, has_decod
 from mtl_nlp.heads.states import EncoderStates
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.views import PLAIN, View
 from mtl_nlp.words import Row, Words
 
@@ -180,6 +181,10 @@ class TextGeneration(Task):
             return head.decoder.generate(states, self.writing)
         logits: Tensor = head.decoder(states, labels)
         return logits
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over the vocabulary, summed over the targets' sub-words."""
+        return softmax_divergence(one, other, labels != -100)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over the targets' sub-words with their ends.

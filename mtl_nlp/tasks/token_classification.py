@@ -21,6 +21,7 @@ from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, option
 from mtl_nlp.tasks.chains import best_tags, up_to_last, with_unknown
 from mtl_nlp.tasks.class_loss import ClassTask
 from mtl_nlp.tasks.decoders import FITS_LOSS, best_linear_tags
+from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.entities import entity_tags
 from mtl_nlp.tasks.labels import label_ids, label_name, sorted_labels, stock_labels
 from mtl_nlp.tasks.places import at_first_sub_words, at_their_numbers
@@ -210,6 +211,11 @@ class TokenClassification(ClassTask):
     def distribution(self, logits: Tensor) -> Tensor:
         """Softmax over each sub-word's labels, (rows, seq_len, num_labels), whatever decodes."""
         return logits.softmax(dim=-1)
+
+    def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
+        """Of the distributions over each word's tags by itself, summed over labelled words."""
+        words = labels.shape[1]  # behind them stand the scores of neighbours, with a CRF
+        return softmax_divergence(one[:, :words], other[:, :words], labels >= 0)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
         """Cross-entropy in nats, summed over labelled words, with their number.
