@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.base import Task
+from mtl_nlp.training.task_losses import PLAIN, TaskLosses
 
 
 class Objective(nn.Module):
@@ -24,31 +25,33 @@ class Objective(nn.Module):
 
     Args:
         model: The model that is trained.
+        losses: What each task loses.
     """
 
-    def __init__(self, model: MultiTaskModel) -> None:
+    def __init__(self, model: MultiTaskModel, losses: TaskLosses = PLAIN) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.losses = model, losses
 
     def forward(
-        self, batch: Batch, factors: Mapping[str, float]
+        self, batch: Batch, factors: Mapping[str, float], key: int = 0
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """One piece of a step.
 
         Args:
             batch: With targets.
             factors: What each task's sum is multiplied by, see `step_factors`.
+            key: A number of the seed and the step, for what losses draw at random.
 
         Returns:
             The piece's part of the step's loss, a scalar, and each task's sum without gradient.
         """
         if not batch.targets:
             return self._nothing(), {}
-        sums = self.model(**batch).sums
-        loss = torch.stack([factors[name] * one.total for name, one in sums.items()]).sum()
+        totals = self.losses.totals(self.model, batch, key)
+        loss = torch.stack([factors[name] * one for name, one in totals.items()]).sum()
         if not loss.requires_grad:  # all that it could teach is frozen
             loss = loss + self._nothing()
-        return loss, {name: one.total.detach() for name, one in sums.items()}
+        return loss, {name: one.detach() for name, one in totals.items()}
 
     def _nothing(self) -> Tensor:
         """The loss of a piece that teaches nothing, whose backward the other processes wait for.

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.tasks.masking import draw_key
 from mtl_nlp.training.skipping import check_losses
+from mtl_nlp.training.task_losses import TaskLosses
 
 _ALIKE = 2**32 - 1
 """Stands for the process where all of them draw the same numbers; there are fewer processes."""
@@ -43,6 +45,7 @@ class Pieces:
     ) -> None:
         self.model, self.objective, self.accelerator = model, objective, accelerator
         self.plan, self.batches, self.counts, self.seed = plan, batches, counts, seed
+        self.key = draw_key(seed, plan.step)
 
     @property
     def present(self) -> list[str]:
@@ -68,7 +71,7 @@ class Pieces:
         for i, batch in enumerate(self.batches):
             last = i == len(self.batches) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
-                loss, sums = self.objective(batch.to(self.accelerator.device), scaled)
+                loss, sums = self.objective(batch.to(self.accelerator.device), scaled, self.key)
                 self.accelerator.backward(loss)
             for name, one in sums.items():
                 totals[name] += one.item()
@@ -88,12 +91,13 @@ class Pieces:
 
     def sums(self) -> Iterator[dict[str, Tensor]]:
         """Each task's sum in one piece after another, with a gradient, past any wrapper."""
+        losses: TaskLosses = self.accelerator.unwrap_model(self.objective).losses
         self._begin()
         for batch in self.batches:
             if batch.targets:
                 with self.accelerator.autocast():
-                    found = self.model(**batch.to(self.accelerator.device)).sums
-                yield {name: one.total for name, one in found.items()}
+                    found = losses.totals(self.model, batch.to(self.accelerator.device), self.key)
+                yield found
 
     def means(self, totals: Mapping[str, float]) -> dict[str, float]:
         """Mean loss of each task that the step has labels of, from this process's sums.
