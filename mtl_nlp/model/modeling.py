@@ -230,6 +230,11 @@ class MultiTaskModel(HubModel, WithHeads):
             }
         return task.run(head.head, head.tell(own, read), labels)
 
+    @property
+    def packs(self) -> bool:
+        """Whether the encoder reads rows laid end to end now."""
+        return self.training and self._packed is not None
+
     def skip_padding(self) -> bool:
         """From now on compute no padding in training mode; False where that does not work or pay.
 

@@ -116,6 +116,11 @@ class Packing:
         """Tokens alone: (rows, seq_len) to (1, tokens + spare)."""
         return F.pad(padded.flatten().index_select(0, self.places), (0, self.spare))[None]
 
+    def pack_features(self, padded: Tensor) -> Tensor:
+        """The same of features: (rows, seq_len, features) to (1, tokens + spare, features)."""
+        tokens = padded.flatten(0, 1).index_select(0, self.places)
+        return F.pad(tokens, (0, 0, 0, self.spare))[None]
+
     def unpack(self, tokens: Tensor) -> Tensor:
         """Padded with zeros: (1, tokens + spare, hidden) to (rows, seq_len, hidden)."""
         rows = tokens.new_zeros(self.mask.numel(), tokens.shape[2])
