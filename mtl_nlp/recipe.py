@@ -25,6 +25,7 @@ from mtl_nlp.recipe_mistakes import (
     together,
     unequal_joins,
 )
+from mtl_nlp.recipe_regularization import RegularizationSpec
 from mtl_nlp.recipe_sampling import SamplingSpec
 from mtl_nlp.recipe_spec import Count, Positive, Spec, Text, without_nulls
 from mtl_nlp.recipe_warm_start import WarmStartSpec
@@ -122,6 +123,7 @@ class TrainingSpec(Spec):
     schedule: Literal["linear", "cosine", "constant"] = "linear"  # after the warm-up
     warmup: Fraction = 0.1  # share of the steps
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 0.01  # per step, times learning rate
+    regularization: RegularizationSpec | None = None  # added to the losses; null: nothing
     max_grad_norm: Positive = 1.0  # Euclidean, over all parameters
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: what the device does well
     checkpoint_every: Count | None = None  # optimizer steps; null: whenever it evaluates

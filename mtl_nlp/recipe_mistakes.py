@@ -30,6 +30,7 @@ _REQUIRED = {
     "path": "give a Hub id, or one of json, csv, parquet and text with `data_files`",
     "type": "give a task type, such as text_classification",
     "dataset": "give the name of one of the recipe's datasets, or a list of them",
+    "method": "give r_drop or smart",
 }
 
 

@@ -11,7 +11,7 @@ from mtl_nlp.data.binding import bind_tasks
 from mtl_nlp.recipe import Recipe
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = ("layer_mix",)
+PAGES = ("layer_mix", "regularization")
 TASKS: dict[str, Any] = {
     "sentiment": {"type": "text_classification", "dataset": "sst2", "label": "label"},
     "ner": {"type": "token_classification", "dataset": "ewt", "tags": "ner", "scheme": "bio"},

@@ -18,6 +18,7 @@ from mtl_nlp.training.freezing import let_learn
 from mtl_nlp.training.objective import Objective
 from mtl_nlp.training.optimizer import base_rate, build_optimizer, build_schedule
 from mtl_nlp.training.rates import parameter_rates
+from mtl_nlp.training.regularizing import build_losses
 from mtl_nlp.training.state import (
     TrainingState,
     load_average,
@@ -89,7 +90,8 @@ class Learning:
         )
         optimizer = build_optimizer(model, spec, self.balancing.parameters())
         self.schedule = build_schedule(optimizer, spec, steps)
-        objective, self.optimizer = accelerator.prepare(Objective(model), optimizer)
+        losses = build_losses(spec.regularization, model.tasks)
+        objective, self.optimizer = accelerator.prepare(Objective(model, losses), optimizer)
         self.optimizer_step = OptimizerStep(
             model,
             objective,

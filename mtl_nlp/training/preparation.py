@@ -20,6 +20,7 @@ from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tasks.base import Task
 from mtl_nlp.training.balancing import check_balancing
 from mtl_nlp.training.evaluation import LabelledRows, labelled_rows
+from mtl_nlp.training.regularizing import check_regularization
 from mtl_nlp.training.selection import check_selection
 
 
@@ -122,6 +123,7 @@ def prepare(recipe: Recipe) -> Prepared:
     recipe = _with_whole_steps(recipe, tasks, train, say=notes)
     prepared = Prepared(recipe, encoder, tasks, bindings, splits, train, notes)
     check_balancing(recipe, prepared.datasets_of_tasks(), prepared.mixture())
+    notes += check_regularization(recipe, tasks)
     return prepared
 
 

@@ -16,6 +16,7 @@ from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.objective import Objective
+from mtl_nlp.training.regularizing import build_losses
 
 Piece = Mapping[str, Ints]
 """Dataset name -> rows."""
@@ -78,7 +79,8 @@ def try_piece(
     Raises:
         UserError: If memory runs out on any process, on all of them.
     """
-    problem = "" if batch is None else _try(model, batch, optimizer, accelerator)
+    losses = build_losses(recipe.training.regularization, model.tasks)
+    problem = "" if batch is None else _try(Objective(model, losses), batch, optimizer, accelerator)
     failed = torch.tensor([int(bool(problem))], device=accelerator.device)
     if accelerator.num_processes > 1:
         failed = accelerator.gather(failed)
@@ -96,10 +98,9 @@ def try_piece(
     )
 
 
-def _try(
-    model: MultiTaskModel, batch: Batch, optimizer: Optimizer, accelerator: Accelerator
-) -> str:
+def _try(objective: Objective, batch: Batch, optimizer: Optimizer, accelerator: Accelerator) -> str:
     """What is said where memory runs out; nothing where it does not."""
+    model = objective.model
     parameters = [p for p in model.parameters() if p.requires_grad]
     try:
         with _kept(model, accelerator.device):
@@ -107,7 +108,7 @@ def _try(
             later = [] if optimizer.state else [torch.empty_like(p) for p in (*parameters,) * 2]
             with accelerator.autocast():
                 factors = dict.fromkeys(model.tasks, 1.0)
-                loss, _ = Objective(model)(batch.to(accelerator.device), factors)
+                loss, _ = objective(batch.to(accelerator.device), factors)
             torch.autograd.grad(loss, parameters, allow_unused=True)
             del later
     except (torch.OutOfMemoryError, MemoryError) as error:

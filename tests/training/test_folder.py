@@ -12,6 +12,7 @@ from mtl_nlp.training.folder import OutputFolder
 from mtl_nlp.training.log import RunLog
 
 PNG = b"\x89PNG"
+REGULARIZATION = {"method": "r_drop"}
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -19,6 +20,7 @@ def recipe(**changes: Any) -> Recipe:
         "encoder": "org/encoder",
         "datasets": {"d": {"path": "org/d", "text": "text"}},
         "tasks": {"t": {"type": "text_classification", "dataset": "d", "label": "label"}},
+        "training": {"regularization": REGULARIZATION},
     }
     return Recipe(**{**content, **changes})
 
@@ -89,7 +91,8 @@ def test_a_run_is_not_written_over_by_mistake(folder: OutputFolder) -> None:
 
 
 def test_another_recipe_is_not_resumed_and_its_changes_are_told(folder: OutputFolder) -> None:
-    other = recipe(seed=14, training={"learning_rate": 0.5, "keep_checkpoints": 9})
+    training = {"learning_rate": 0.5, "keep_checkpoints": 9, "regularization": REGULARIZATION}
+    other = recipe(seed=14, training=training)
     message = r"not the one of .*: seed: 13 -> 14; training\.learning_rate: 0\.0001 -> 0\.5; resume"
     with pytest.raises(UserError, match=message):
         folder.check(other, resume=True, overwrite=False)
@@ -147,6 +150,12 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "training.schedule": ("constant", False),
     "training.warmup": (0.0, False),
     "training.weight_decay": (0.0, False),
+    "training.regularization.method": ("smart", False),
+    "training.regularization.weight": (2.0, False),
+    "training.regularization.norm": ("l2", False),
+    "training.regularization.radius": (0.5, False),
+    "training.regularization.step_size": (0.5, False),
+    "training.regularization.noise": (0.5, False),
     "training.max_grad_norm": (5.0, False),
     "training.precision": ("bf16", False),
     "training.checkpoint_every": (5, True),
