@@ -21,7 +21,7 @@ from mtl_nlp.tasks.base import Task
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "safetensors")
 _FEW_LABELS = 12  # shown in the table; more are folded
-_OFF = (None, "none", 0.0, ())  # options that go without saying, False among them
+_OFF = (None, "none", "last", 0.0, ())  # options that go without saying, False among them
 _NOT_SETTINGS = ("training.trackers", "training.checkpoint_every", "training.keep_checkpoints")
 
 

@@ -12,7 +12,7 @@ def random_state(device: torch.device) -> RandomState:
     host = torch.get_rng_state()
     if device.type == "cpu":
         return host, None
-    return host, torch.get_device_module(device).get_rng_state(device)
+    return host, torch.get_device_module(device).get_rng_state()
 
 
 def set_random_state(state: RandomState, device: torch.device) -> None:
@@ -20,4 +20,4 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
     host, other = state
     torch.set_rng_state(host)
     if other is not None:
-        torch.get_device_module(device).set_rng_state(other, device)
+        torch.get_device_module(device).set_rng_state(other)

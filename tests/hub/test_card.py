@@ -398,6 +398,7 @@ def test_options_that_are_on_are_told_and_the_others_not(run: Path) -> None:
     text = write_card(run).path.read_text()
     assert "| `intent` | text classification (after: mood) |" in text
     assert "after_gradient" not in text
+    assert "layers: last" not in text
 
 
 # Pieces that are missing or broken

@@ -55,6 +55,11 @@ def test_the_gradient_of_a_step_is_the_same_however_it_is_cut(
     assert more == {"r_drop": set(), "smart": set(before), "l2": {"ner", "topic"}}[name]
 
 
+def test_what_a_user_should_know_is_told_before_training(tmp_path: Path) -> None:
+    notes = prepare(tiny_recipe(tmp_path, training__regularization=METHODS["r_drop"])).notes
+    assert any("it doubles the work and changes nothing" in note for note in notes)
+
+
 def unregularized(prepared: Prepared) -> Prepared:
     training = prepared.recipe.training.model_copy(update={"regularization": None})
     recipe = prepared.recipe.model_copy(update={"training": training})
