@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mtl_nlp.data.binding import bind_tasks
+from mtl_nlp.data.bind_tasks import bind_tasks
 from mtl_nlp.recipe import Recipe
 
 DOCS = Path(__file__).parent.parent / "docs"

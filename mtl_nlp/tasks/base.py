@@ -122,9 +122,7 @@ class Task(ABC):
     labels: tuple[str, ...] = ()
     after: tuple[str, ...] = option((), "tasks above it whose predictions its head reads too")
     after_gradient: bool = option(False, "whether its loss then teaches those tasks too")
-    layers: Literal["last", "mix"] = option(
-        "last", "what its head reads of the encoder: the last layer, or a learned mix of all"
-    )
+    layers: Literal["last", "mix"] = option("last", "which its head reads: last, or a mix of all")
 
     def __post_init__(self) -> None:
         """Raise a ValueError for a name or labels that no task can have; none are yet to learn."""
@@ -234,13 +232,7 @@ class Task(ABC):
         raise NotImplementedError(f"{self.type} tasks have no distribution over labels to read")
 
     def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
-        """How far two predictions for the same rows are apart, a scalar; see `tasks.divergence`.
-
-        Args:
-            one: Logits, as for `loss`.
-            other: Other logits for the same rows.
-            labels: As for `loss`; the sum is over the items that `count` counts.
-        """
+        """How far apart two logits for the rows of `loss` are, summed over the items it counts."""
         raise NotImplementedError(f"{self.type} tasks have no predictions that can be compared")
 
     def count(self, labels: Tensor) -> Tensor:

@@ -213,8 +213,8 @@ class TokenClassification(ClassTask):
         return logits.softmax(dim=-1)
 
     def divergence(self, one: Tensor, other: Tensor, labels: Tensor) -> Tensor:
-        """Of the distributions over each word's tags by itself, summed over labelled words."""
-        words = labels.shape[1]  # behind them stand the scores of neighbours, with a CRF
+        """Of each labelled word's distribution over tags, by itself with a CRF as well; summed."""
+        words = labels.shape[1]
         return softmax_divergence(one[:, :words], other[:, :words], labels >= 0)
 
     def loss(self, logits: Tensor, labels: Tensor) -> LossSum:
