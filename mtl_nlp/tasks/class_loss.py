@@ -8,8 +8,7 @@ share in the whole loss stays what ``weight`` and sampling make it: with ``balan
 mean over the training items is 1.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal, Self
@@ -20,14 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mtl_nlp.tasks.base import Task, option
-from mtl_nlp.tasks.labels import sorted_labels
 
 _Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassTask(Task):
-    """A task that chooses among labels.
+class WeightedTask(Task):
+    """A task whose labels may count unequally.
 
     Attributes:
         learned_weights: Of each logit, where ``class_weights`` is ``balanced``.
@@ -40,9 +38,6 @@ class ClassTask(Task):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = option(
         0.0, "part of each target that is spread evenly over all labels"
     )
-    focal: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option(
-        0.0, "gamma of the focal loss, which lets easy items count less; 0: off"
-    )
     learned_weights: tuple[float, ...] = ()
 
     @property
@@ -50,7 +45,7 @@ class ClassTask(Task):
         """The name under which each logit's weight is given."""
         return self.logit_names
 
-    def with_weights(self, counts: Mapping[str, int]) -> Self:
+    def with_weights(self, counts: Mapping[str, float]) -> Self:
         """The task with its labels' weights; call it once the labels are known.
 
         Args:
@@ -87,6 +82,15 @@ class ClassTask(Task):
             )
         return self.learned_weights
 
+
+@dataclass(frozen=True, kw_only=True)
+class ClassTask(WeightedTask):
+    """A task whose items each have one right label, or a right yes or no for each label."""
+
+    focal: Annotated[float, Field(ge=0, allow_inf_nan=False)] = option(
+        0.0, "gamma of the focal loss, which lets easy items count less; 0: off"
+    )
+
     def class_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """`softmax_loss` under the task's options."""
         return softmax_loss(
@@ -96,37 +100,6 @@ class ClassTask(Task):
             smoothing=self.label_smoothing,
             focal=self.focal,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuestionTask(ClassTask):
-    """A task that answers yes or no for each label by itself."""
-
-    def with_labels(self, labels: Sequence[str], items: Iterable[Iterable[str]]) -> Self:
-        """The task with its label names and the weights of their yes.
-
-        Args:
-            labels: Those that are known; none: those of the items.
-            items: The labels of each labelled item of train; gone through only if need be.
-
-        Raises:
-            ValueError: If there are none.
-        """
-        balanced = self.class_weights == "balanced"
-        if labels and not balanced:
-            return replace(self, labels=tuple(labels)).with_weights({})
-        counts: Counter[str] = Counter()
-        number = 0
-        for names in items:
-            number += 1
-            counts.update(set(names))
-        if not labels and not counts:
-            raise ValueError("expected some labels in train, found none; check the label column")
-        task = replace(self, labels=tuple(labels) or sorted_labels(counts))
-        if not balanced:
-            return task.with_weights({})
-        weights = [balanced_yes(counts[name], number) for name in task.labels]
-        return replace(task, learned_weights=tuple(weights))
 
     def question_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """`sigmoid_loss` under the task's options."""
@@ -139,12 +112,7 @@ class QuestionTask(ClassTask):
         )
 
 
-def balanced_yes(count: int, items: int) -> float:
-    """How many items lack a label for each that has it; 1 where all or none have it."""
-    return (items - count) / count if 0 < count < items else 1.0
-
-
-def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+def balanced_weights(counts: Sequence[float]) -> tuple[float, ...]:
     """Weights under which every label has the same part in the loss: n / (k * n_c).
 
     King & Zeng (2001), as in scikit-learn's ``class_weight="balanced"``.
@@ -207,8 +175,8 @@ def sigmoid_loss(
     """Binary cross-entropy in nats, in float32, summed over the labelled yes-or-no questions.
 
     Args:
-        logits: Of yes, (items, labels).
-        labels: 1 = yes, 0 = no, -100 = not labelled, (items, labels).
+        logits: Of yes, (…, labels).
+        labels: 1 = yes, 0 = no, -100 = not labelled, (…, labels).
         weights: Of each label's yes, as torch's ``pos_weight``; empty: all 1.
         smoothing: Part of each target that is spread evenly over yes and no, in [0, 1).
         focal: gamma, as in `softmax_loss`, at least 0.
@@ -217,10 +185,34 @@ def sigmoid_loss(
     yes = (labels == 1).float()
     losses = F.binary_cross_entropy_with_logits(
         logits,
-        yes * (1 - smoothing) + smoothing / 2,
+        yes * (1 - smoothing) + smoothing / 2 if smoothing else yes,
         pos_weight=logits.new_tensor(weights) if weights else None,
         reduction="none",
     )
     if focal:
         losses = losses * torch.exp(focal * F.logsigmoid(logits * (1 - 2 * yes)))
+    return losses.masked_fill(~known, 0.0).sum()
+
+
+def soft_loss(
+    logits: Tensor, targets: Tensor, *, weights: Sequence[float] = (), smoothing: float = 0.0
+) -> Tensor:
+    """Kullback-Leibler divergence in nats of predicted from right probabilities, in float32.
+
+    It is summed over the labelled items. An item counts as much as the labels of its targets do on
+    average, so that weights move no item's best prediction and the loss is never below 0; where
+    one label has all the probability this is weighted cross-entropy.
+
+    Args:
+        logits: (items, labels).
+        targets: Probabilities, NaN = not labelled, (items, labels).
+        weights: Of each label; empty: all 1.
+        smoothing: Part of each target that is spread over all labels, in [0, 1).
+    """
+    known = ~targets.isnan().any(dim=-1, keepdim=True)  # (items, 1)
+    right = targets.float().nan_to_num()
+    aim = right * (1 - smoothing) + smoothing / right.shape[-1] if smoothing else right
+    losses = F.kl_div(logits.float().log_softmax(dim=-1), aim, reduction="none")
+    if weights:
+        losses = losses * (right * right.new_tensor(weights)).sum(dim=-1, keepdim=True)
     return losses.masked_fill(~known, 0.0).sum()

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.biaffine import BiaffineHead
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, option
+from mtl_nlp.tasks.class_loss import ClassTask, softmax_loss
 from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.labels import label_name, sorted_labels, whole_number
 from mtl_nlp.tasks.places import at_their_numbers
@@ -37,8 +37,11 @@ class Tree:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DependencyParsing(Task):
-    """One tree with a single root word over the words of a row; the labels are its relations."""
+class DependencyParsing(ClassTask):
+    """One tree with a single root word over the words of a row.
+
+    The labels are its relations, and their options are of these alone, not of the arcs.
+    """
 
     type: ClassVar[str] = "dependency_parsing"
     per_token: ClassVar[bool] = True
@@ -83,7 +86,8 @@ class DependencyParsing(Task):
             (counter or counts).most_common(1)[0][0] if counts else labels[0]
             for counter in (below_root, below_words)
         )
-        return replace(self, labels=labels, root_label=root_label, commonest=commonest)
+        task = replace(self, labels=labels, root_label=root_label, commonest=commonest)
+        return task.with_weights(counts)
 
     def read(self, fields: Fields, row: Row) -> Tree | None:
         """The tree."""
@@ -147,8 +151,9 @@ class DependencyParsing(Task):
             -100 = not labelled.
         """
         heads, relations = labels.unbind(dim=-1)  # (rows, seq_len)
-        total = _cross_entropy(logits[:, :, 0], heads)
-        total = total + _cross_entropy(_at_right_head(logits, heads), relations)
+        at_right_head = _at_right_head(logits, heads)
+        total = softmax_loss(logits[:, :, 0].flatten(0, 1), heads.flatten())
+        total = total + self.class_loss(at_right_head.flatten(0, 1), relations.flatten())
         return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
@@ -237,12 +242,6 @@ def _at_right_head(logits: Tensor, heads: Tensor) -> Tensor:
     """The logits of the relations to the right heads (rows, seq_len), with num_labels more."""
     right = heads.clamp(min=0)[:, :, None, None].expand(-1, -1, logits.shape[2] - 1, 1)
     return logits[:, :, 1:].gather(3, right).squeeze(3)
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Summed; logits (rows, words, classes), labels (rows, words), -100 = none."""
-    flat = logits.flatten(0, 1).float()
-    return F.cross_entropy(flat, labels.flatten(), ignore_index=-100, reduction="sum")
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, option
+from mtl_nlp.tasks.class_loss import ClassTask
 from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.edit_scripts import apply_script, edit_script
 from mtl_nlp.words import Row
@@ -36,7 +36,7 @@ class Lemmas:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lemmatization(Task):
+class Lemmatization(ClassTask):
     """A lemma per word; the labels are the edit scripts of train, the commonest first."""
 
     type: ClassVar[str] = "lemmatization"
@@ -66,24 +66,26 @@ class Lemmatization(Task):
         return {script: i for i, script in enumerate(self.labels)}
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
-        """The task with its edit scripts; all of them where none is as common as asked."""
+        """The task with its edit scripts and their weights; all scripts where none is common."""
         del class_names
-        if self.labels:
-            for script in self.labels:
-                apply_script(script, "")  # refuses what is no script
-            return self
-        counts: Counter[str] = Counter()
+        for script in self.labels:
+            apply_script(script, "")  # refuses what is no script
+        if self.labels and self.class_weights != "balanced":
+            return self.with_weights({})
+        counts: Counter[tuple[str, str]] = Counter()  # of words with their lemmas
         for row in rows:
             words, lemmas = row["words"].strings(), _lemmas(row["lemmas"])
             if lemmas is not None:
                 _check_number(words, lemmas)
-                pairs = zip(words, lemmas, strict=True)
-                counts.update(edit_script(word, lemma) for word, lemma in pairs if lemma)
-        if not counts:
-            raise ValueError("expected some lemmas in train, found none; check the column")
-        ranked = sorted(counts, key=lambda script: (-counts[script], script))
-        common = [script for script in ranked if counts[script] >= self.min_count]
-        return replace(self, labels=tuple(common or ranked))
+                counts.update((w, lemma) for w, lemma in zip(words, lemmas, strict=True) if lemma)
+        task = self if self.labels else replace(self, labels=self._common_scripts(counts))
+        if task.class_weights != "balanced":
+            return task.with_weights({})
+        scripts: Counter[str] = Counter()
+        for pair, number in counts.items():
+            if (known := task._script(*pair)) is not None:
+                scripts[known] += number
+        return task.with_weights(scripts)
 
     def read(self, fields: Fields, row: Row) -> Lemmas | None:
         """The words with their lemmas."""
@@ -127,9 +129,7 @@ class Lemmatization(Task):
 
         Shape: logits (rows, seq_len, num_labels), labels (rows, seq_len), -100 = not labelled.
         """
-        total = F.cross_entropy(
-            logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum"
-        )
+        total = self.class_loss(logits.flatten(0, 1), labels.flatten())
         return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
@@ -182,6 +182,16 @@ class Lemmatization(Task):
                         f" first is {lost[0]}"
                     )
         return warnings
+
+    def _common_scripts(self, counts: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
+        """The scripts that so many words of train have, the commonest first."""
+        if not counts:
+            raise ValueError("expected some lemmas in train, found none; check the column")
+        scripts: Counter[str] = Counter()
+        for pair, number in counts.items():
+            scripts[edit_script(*pair)] += number
+        ranked = sorted(scripts, key=lambda script: (-scripts[script], script))
+        return tuple([one for one in ranked if scripts[one] >= self.min_count] or ranked)
 
     def _scripts(self, value: Lemmas) -> list[str | None]:
         """The script of each word; None where there is no lemma or no script makes it."""

@@ -1,11 +1,10 @@
 """Any number of labels per text (or pair of texts), also none: subjects, emotions, tags."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
@@ -14,14 +13,12 @@ from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.multi_label_metrics import multi_label_scores
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
-from mtl_nlp.tasks.class_loss import QuestionTask
 from mtl_nlp.tasks.divergence import sigmoid_divergence
 from mtl_nlp.tasks.labels import label_name, stock_labels
-from mtl_nlp.tasks.thresholds import best_thresholds
+from mtl_nlp.tasks.questions import QuestionTask, sigmoid
 from mtl_nlp.words import Row
 
 _PROBLEM: Final = "multi_label_classification"
-_EVEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -39,12 +36,7 @@ class LabelSet:
 
 @dataclass(frozen=True, kw_only=True)
 class MultiLabelClassification(QuestionTask):
-    """Any number of labels per text, each by a yes-or-no question of its own.
-
-    Attributes:
-        thresholds: Probability above which a text has a label, by label; learned from validation.
-            Empty: 0.5 for all.
-    """
+    """Any number of labels per text, each by a yes-or-no question of its own."""
 
     type: ClassVar[str] = "multi_label_classification"
     columns: ClassVar[tuple[tuple[str, ...], ...]] = (("labels",),)
@@ -53,8 +45,6 @@ class MultiLabelClassification(QuestionTask):
     }
     auto_class: ClassVar[str | None] = "AutoModelForSequenceClassification"
     fewest_labels: ClassVar[int] = 1
-
-    thresholds: tuple[float, ...] = ()
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -132,16 +122,16 @@ class MultiLabelClassification(QuestionTask):
     ) -> Self:
         """The task with the thresholds that give the best micro F1."""
         right = [self.encode(*pair) for pair in zip(references, encodings, strict=True)]
-        return replace(self, thresholds=best_thresholds(_sigmoid(logits), np.array(right)))
+        every = sum(len(one.names) for one in references)
+        return self.with_thresholds(logits, np.array(right), every=every)
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The labels of each text whose probability is above their threshold."""
         del encodings
-        probabilities = _sigmoid(logits)  # (rows, num_labels)
-        above = probabilities > np.array(self.thresholds or [_EVEN] * len(self.labels))
+        probabilities = sigmoid(logits)  # (rows, num_labels)
         return [
             Decoded(LabelSet(tuple(self.labels[i] for i in np.flatnonzero(chosen)), p), p)
-            for chosen, p in zip(above, probabilities, strict=True)
+            for chosen, p in zip(self.above(probabilities), probabilities, strict=True)
         ]
 
     def present(self, decoded: Decoded, row: Row) -> list[dict[str, Any]]:
@@ -178,8 +168,3 @@ def _names(value: Any, labels: Sequence[str]) -> frozenset[str] | None:
             " text there is text_classification"
         )
     return frozenset(label_name(item, labels) for item in value)
-
-
-def _sigmoid(logits: np.ndarray) -> np.ndarray:
-    probabilities: np.ndarray = torch.from_numpy(logits).sigmoid().numpy()
-    return probabilities

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
@@ -15,10 +14,10 @@ from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.word_scores import WordHead
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
-from mtl_nlp.tasks.class_loss import QuestionTask
 from mtl_nlp.tasks.divergence import sigmoid_divergence
 from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.tasks.places import at_their_numbers
+from mtl_nlp.tasks.questions import QuestionTask, sigmoid
 from mtl_nlp.words import Row
 
 _ROW = -1  # begins the numbers of every row, as Arrow cannot tell what an empty list holds
@@ -112,15 +111,35 @@ class MultiLabelTokenClassification(QuestionTask):
         """
         return LossSum(self.question_loss(logits, labels), self.count(labels))
 
+    def tune(
+        self,
+        logits: np.ndarray,
+        encodings: Sequence[Encoding],
+        references: Sequence[Sequence[Sequence[str] | None]],
+    ) -> Self:
+        """The task with the thresholds that give the best micro F1 over labelled words."""
+        seen = [
+            np.array([w for w in at_their_numbers(one) if value[w] is not None], dtype=np.int64)
+            for one, value in zip(encodings, references, strict=True)
+        ]
+        of_words = np.concatenate([row[w] for row, w in zip(logits, seen, strict=True)])
+        right = np.zeros(of_words.shape, dtype=np.int64)  # (words, num_labels)
+        names = [value[w] for value, words in zip(references, seen, strict=True) for w in words]
+        for word, given in enumerate(names):
+            right[word, [self._ids[name] for name in given or () if name in self._ids]] = 1
+        every = sum(len(given or ()) for value in references for given in value)
+        return self.with_thresholds(of_words, right, every=every)
+
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
-        """Each word's labels whose probability is above one half, and these probabilities."""
-        probabilities = torch.from_numpy(logits).sigmoid().numpy()  # (rows, seq_len, num_labels)
+        """Each word's labels whose probability is above their threshold, and these."""
+        probabilities = sigmoid(logits)  # (rows, seq_len, num_labels)
+        above = self.above(probabilities)
         decoded = []
-        for row, encoding in zip(probabilities, encodings, strict=True):
+        for row, given, encoding in zip(probabilities, above, encodings, strict=True):
             tags: list[list[str]] = [[] for _ in range(len(encoding.row.words))]
             scores: list[list[float]] = [[] for _ in tags]
             for word in at_their_numbers(encoding).tolist():
-                chosen = np.flatnonzero(row[word] > 0.5)
+                chosen = np.flatnonzero(given[word])
                 tags[word] = [self.labels[label] for label in chosen]
                 scores[word] = row[word, chosen].tolist()
             decoded.append(Decoded(tags, scores))

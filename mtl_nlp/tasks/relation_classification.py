@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.relations import Logits, RelationHead, unpacked
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, option
+from mtl_nlp.tasks.class_loss import ClassTask, sigmoid_loss
 from mtl_nlp.tasks.entities import entity_words, read_entities
 from mtl_nlp.tasks.relations import (
     ENDS,
@@ -50,10 +50,11 @@ class _Scores(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelationClassification(Task):
+class RelationClassification(ClassTask):
     """Directed relations between labelled spans; any number of them may hold between two spans.
 
-    The labels are those of the relations. Values, right or predicted, are a `SpanGraph` a row.
+    The labels are those of the relations, and ``class_weights`` and the like speak of these alone.
+    Values, right or predicted, are a `SpanGraph` a row.
     """
 
     type: ClassVar[str] = "relation_classification"
@@ -123,7 +124,8 @@ class RelationClassification(Task):
             if not names:
                 raise ValueError(f"expected some {what} in train, found none; check the column")
         width = self.max_width or learned_width(spans)
-        return replace(self, labels=labels, span_labels=span_labels, max_width=width)
+        task = replace(self, labels=labels, span_labels=span_labels, max_width=width)
+        return task.with_weights(relations)
 
     def read(self, fields: Fields, row: Row) -> SpanGraph | None:
         """The spans in words and their relations; unlabelled where either column is null."""
@@ -214,8 +216,8 @@ class RelationClassification(Task):
         first_head, first_tail, last_head, last_tail = pairs[..., :ENDS].long().unbind(dim=2)
         row = torch.arange(len(labels), device=labels.device)[:, None]
         scores = tables[row, first_head, first_tail, 0] + tables[row, last_head, last_tail, 1]
-        total = _cross_entropy(spans, table.view_as(spans))
-        total = total + _cross_entropy(scores, pairs[..., ENDS:])  # of (rows, pairs, num_labels)
+        total = sigmoid_loss(spans, table.view_as(spans))
+        total = total + self.question_loss(scores, pairs[..., ENDS:])  # (rows, pairs, num_labels)
         return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
@@ -291,10 +293,3 @@ class RelationClassification(Task):
                 f" {len(alone)}, the first in row {alone[0]}; they are neither learned nor found"
             )
         return told
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary, summed over labels that are not -100."""
-    return F.binary_cross_entropy_with_logits(
-        logits, labels.clamp(min=0).float(), weight=(labels != -100).float(), reduction="sum"
-    )

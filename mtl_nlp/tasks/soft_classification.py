@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.linear import PooledHead, hidden_dropout
 from mtl_nlp.heads.stock import StockHead
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum
+from mtl_nlp.tasks.class_loss import WeightedTask, soft_loss
 from mtl_nlp.tasks.divergence import softmax_divergence
 from mtl_nlp.tasks.labels import label_name
 from mtl_nlp.words import Row
@@ -24,7 +24,7 @@ _LEAST = 1e-10  # a predicted probability that the divergence takes for any smal
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftClassification(Task):
+class SoftClassification(WeightedTask):
     """How probable each label is, learned from probabilities instead of one right label.
 
     Values are probabilities by label name; labels that are not named have none.
@@ -49,17 +49,23 @@ class SoftClassification(Task):
         return self.labels
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
-        """The task with its label names, which without ``labels`` are the keys of its rows."""
+        """The task with its label names, which without ``labels`` are the keys of its rows.
+
+        How much of train a label has, for balanced weights, is the sum of its probabilities.
+        """
         del class_names
-        if self.labels:
-            return self
-        names = {name for row in rows for name in self._probabilities(row["label"]) or ()}
-        if len(names) < 2:
+        if self.labels and self.class_weights != "balanced":
+            return self.with_weights({})
+        shares: dict[str, float] = {}
+        for row in rows:
+            for name, p in (self._probabilities(row["label"]) or {}).items():
+                shares[name] = shares.get(name, 0.0) + p
+        if not self.labels and len(shares) < 2:
             raise ValueError(
-                f"expected probabilities of at least two labels in train, found {sorted(names)};"
+                f"expected probabilities of at least two labels in train, found {sorted(shares)};"
                 " check the label column"
             )
-        return replace(self, labels=tuple(sorted(names)))
+        return replace(self, labels=self.labels or tuple(sorted(shares))).with_weights(shares)
 
     def read(self, fields: Fields, row: Row) -> dict[str, float] | None:
         """The probabilities above 0, in the order of the task's labels; they sum to 1."""
@@ -103,11 +109,10 @@ class SoftClassification(Task):
 
         It is summed over texts. Shape: logits and labels (rows, num_labels), NaN = not labelled.
         """
-        known = ~labels.isnan().any(dim=-1, keepdim=True)  # (rows, 1)
-        losses = F.kl_div(
-            logits.float().log_softmax(dim=-1), labels.float().nan_to_num(), reduction="none"
+        total = soft_loss(
+            logits, labels, weights=self.label_weights, smoothing=self.label_smoothing
         )
-        return LossSum(losses.masked_fill(~known, 0.0).sum(), self.count(labels))
+        return LossSum(total, self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The probabilities of each text, and that of its likeliest label."""

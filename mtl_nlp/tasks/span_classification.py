@@ -8,14 +8,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PreTrainedConfig
 
 from mtl_nlp.heads.linear import hidden_dropout
 from mtl_nlp.heads.spans import SpanHead
 from mtl_nlp.metrics import nested_span_scores
 from mtl_nlp.ragged import Ragged
-from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, Task, option
+from mtl_nlp.tasks.base import Decoded, Encoding, Fields, LossSum, option
+from mtl_nlp.tasks.class_loss import ClassTask
 from mtl_nlp.tasks.divergence import sigmoid_divergence
 from mtl_nlp.tasks.entities import entity_words, read_entities
 from mtl_nlp.tasks.labels import sorted_labels
@@ -36,7 +36,7 @@ from mtl_nlp.words import Row
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpanClassification(Task):
+class SpanClassification(ClassTask):
     """Labelled spans that may nest and overlap; each span and label is a yes or no of its own.
 
     Values, right or predicted, are lists of `Span`, counted in words, by start and the longer
@@ -76,21 +76,22 @@ class SpanClassification(Task):
         return self.max_width or WIDTH
 
     def learn(self, rows: Iterable[Fields], class_names: Sequence[str] | None) -> Self:
-        """The task with its labels and the width that nearly all training spans have room in."""
-        if self.labels and self.max_width:
-            return self
+        """The task with its labels, their weights, and the width that nearly all spans fit in."""
+        if self.labels and self.max_width and self.class_weights != "balanced":
+            return self.with_weights({})
         counts: Counter[str] = Counter()
         every: list[Span] = []  # in words
         for row in rows:
             spans = read_entities(row["spans"])
             if not self._counts_words:
                 spans = entity_words(spans, Row(row["words"]))
-            counts.update(span.label for span in spans)
+            counts.update(span.label for span in set(spans))
             every += spans
         labels = self.labels or tuple(class_names or ()) or sorted_labels(counts)
         if not labels:
             raise ValueError("expected some spans in train, found none; check the column")
-        return replace(self, labels=labels, max_width=self.max_width or learned_width(every))
+        width = self.max_width or learned_width(every)
+        return replace(self, labels=labels, max_width=width).with_weights(counts)
 
     def read(self, fields: Fields, row: Row) -> list[Span] | None:
         """The spans in words, each once."""
@@ -154,13 +155,7 @@ class SpanClassification(Task):
 
         Shape: logits and labels (rows, seq_len, max_width, num_labels), -100 = no span.
         """
-        total = F.binary_cross_entropy_with_logits(
-            logits.float(),
-            labels.clamp(min=0).float(),
-            weight=(labels != -100).float(),
-            reduction="sum",
-        )
-        return LossSum(total, self.count(labels))
+        return LossSum(self.question_loss(logits, labels), self.count(labels))
 
     def decode(self, logits: np.ndarray, encodings: Sequence[Encoding]) -> list[Decoded]:
         """The spans and labels that are likelier than not."""
