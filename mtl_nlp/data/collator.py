@@ -31,12 +31,16 @@ class Collator:
     pad_token_id: int
     vocabulary: Vocabulary | None = None
 
-    def batch(self, tables: Sequence[pa.Table], key: int = 0) -> Batch:
+    def batch(
+        self, tables: Sequence[pa.Table], key: int = 0, places: Sequence[np.ndarray] = ()
+    ) -> Batch:
         """The rows of encoded tables with their targets, view after view, table after table.
 
         Args:
             tables: Rows as they are kept, of one split each.
             key: What the drawn views are a function of, beside the rows; another one each step.
+            places: A number for each row of each table, so that equal rows are drawn apart; see
+                `row_places`. Without them no view may be drawn.
         """
         blocks: dict[tuple[View, int], EncoderRows] = {}
         asked: dict[tuple[View, int], Ragged] = {}
@@ -47,7 +51,7 @@ class Collator:
                     block = EncoderRows.from_arrow(table, prefix_of(view))
                     if isinstance(view, DrawnView):
                         assert self.vocabulary is not None
-                        block = drawn(block, view, key, self.vocabulary)
+                        block = drawn(block, view, key, places[number], self.vocabulary)
                         asked[view, number] = asked_for(block)
                     blocks[view, number] = without_originals(block)
         rows = EncoderRows.concatenate(list(blocks.values()))

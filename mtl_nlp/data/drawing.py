@@ -1,6 +1,7 @@
 """Encoder rows in drawn views: some sub-words replaced, the others as they are kept."""
 
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 
@@ -14,17 +15,28 @@ from mtl_nlp.vocabulary import Vocabulary
 _FIXED = draw_key(0xE7A1, 0)  # of evaluation, so that scores of all models are of the same words
 
 
-def drawn(rows: EncoderRows, view: DrawnView, key: int, vocabulary: Vocabulary) -> EncoderRows:
-    """Rows as they are read in training; the key is that of `DrawnView.draw`."""
+def drawn(
+    rows: EncoderRows, view: DrawnView, key: int, places: np.ndarray, vocabulary: Vocabulary
+) -> EncoderRows:
+    """Rows as they are read in training.
+
+    The key is that of `DrawnView.draw`, and so are the places, but of dataset rows, (n,).
+    """
     ids, words = rows.columns["input_ids"], rows.columns["words"]
-    return _replaced(rows, view.draw(ids, words, key, vocabulary))
+    return _replaced(rows, view.draw(ids, words, key, np.repeat(places, rows.counts), vocabulary))
+
+
+def row_places(dataset: str, rows: np.ndarray) -> np.ndarray:
+    """A number for each of these rows of a dataset, which hardly any other row has, (n,)."""
+    return rows.astype(np.uint64) + np.uint64(crc32(dataset.encode()) << 32)
 
 
 def drawn_for_evaluation(encoded: EncodedRows, view: View) -> EncodedRows:
     """Rows as they are read in evaluation, of each text the same ones whenever it is evaluated."""
     if not isinstance(view, DrawnView):
         return encoded
-    rows = drawn(encoded.encoder_rows, view, _FIXED, encoded.vocabulary)
+    nowhere = np.zeros(len(encoded.rows), dtype=np.uint64)
+    rows = drawn(encoded.encoder_rows, view, _FIXED, nowhere, encoded.vocabulary)
     return replace(encoded, encoder_rows=rows)
 
 

@@ -35,12 +35,20 @@ class MaskedView(DrawnView):
 
     probability: float
 
-    def draw(self, input_ids: Ragged, words: Ragged, key: int, vocabulary: Vocabulary) -> Read:
+    def draw(
+        self,
+        input_ids: Ragged,
+        words: Ragged,
+        key: int,
+        places: np.ndarray,
+        vocabulary: Vocabulary,
+    ) -> Read:
         """Whole words at random, at least one in a row that has any."""
         return hide_words(
             input_ids,
             words,
             key=key,
+            places=places,
             probability=self.probability,
             mask_id=vocabulary.mask_id,
             ordinary=vocabulary.ordinary,

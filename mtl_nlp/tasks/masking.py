@@ -1,7 +1,8 @@
 """Words hidden at random, by a hash that counts instead of a generator that remembers.
 
-What is drawn for a row is a function of a key (of seed and step) and of the row's own sub-words, so
-it does not depend on the rows beside it, on how a step is cut, on processes or on a resume.
+What is drawn for a row is a function of a key (of seed and step), of the row's own sub-words and of
+its place in its dataset, so it does not depend on the rows beside it, on how a step is cut, on
+processes or on a resume.
 """
 
 import numpy as np
@@ -23,6 +24,7 @@ def hide_words(
     words: Ragged,
     *,
     key: int,
+    places: np.ndarray,
     probability: float,
     mask_id: int,
     ordinary: np.ndarray,
@@ -37,13 +39,14 @@ def hide_words(
         input_ids: Sub-words, row after row.
         words: Word of each, negative for none.
         key: What the draw is a function of, beside each row's sub-words; see `draw_key`.
+        places: And beside this number of each row, not negative, (rows,).
         probability: Of each word.
         mask_id: What stands in the place of a hidden sub-word.
         ordinary: The sub-words that are not special, rising; only these are hidden or drawn.
     """
     ids, row = input_ids.values, np.repeat(np.arange(len(input_ids)), input_ids.lengths)
     place = np.arange(len(ids)) - input_ids.starts[row]
-    keys = _row_keys(input_ids, place, key)[row]
+    keys = (_row_keys(input_ids, place, key) ^ _mix(places.astype(np.uint64)))[row]
     able = (words.values >= 0) & np.isin(ids, ordinary)
     luck = np.where(able, _uniform(_hash(keys, 0, words.values)), np.inf)
     least = np.full(len(input_ids), np.inf)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from mtl_nlp.ragged import Ragged
 from mtl_nlp.vocabulary import Vocabulary
 from mtl_nlp.words import Row
@@ -69,15 +71,24 @@ class DrawnView(View):
         return PLAIN
 
     @abstractmethod
-    def draw(self, input_ids: Ragged, words: Ragged, key: int, vocabulary: Vocabulary) -> Read:
+    def draw(
+        self,
+        input_ids: Ragged,
+        words: Ragged,
+        key: int,
+        places: np.ndarray,
+        vocabulary: Vocabulary,
+    ) -> Read:
         """What is read in training and evaluation.
 
-        Each row of it must be a function of the key and of this row alone.
+        Each row of it must be a function of the key, of this row and of its place alone.
 
         Args:
             input_ids: Sub-words, encoder row after encoder row.
             words: Word of each, negative for none.
             key: Another one for each step.
+            places: In training a number for each dataset row, so that rows that are equal are drawn
+                apart; in evaluation 0, (encoder rows,).
             vocabulary: What the sub-words are.
         """
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from mtl_nlp.data.collator import Collator
+from mtl_nlp.data.drawing import row_places
 from mtl_nlp.data.micro_batches import micro_batches
 from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.errors import UserError
@@ -79,7 +80,8 @@ class Cutting:
     def batch(self, piece: Piece, step: int) -> Batch:
         """One piece of a step as a batch."""
         tables = [self.data.train[name].take(rows) for name, rows in piece.items()]
-        return self.collator.batch(tables, draw_key(self.seed, step))
+        places = [row_places(name, rows) for name, rows in piece.items()]
+        return self.collator.batch(tables, draw_key(self.seed, step), places)
 
     def pieces(self, plan: StepPlan) -> list[dict[str, np.ndarray]]:
         """The rows of this process's pieces of a step, by dataset."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, FillMaskPipeline, PreTrainedModel
 
 from mtl_nlp.data.collator import Collator
-from mtl_nlp.data.drawing import asked_for, drawn_for_evaluation
+from mtl_nlp.data.drawing import asked_for, drawn_for_evaluation, row_places
 from mtl_nlp.data.encoding import EncodedRows, RowEncoder
 from mtl_nlp.errors import DataError, ModelError, RecipeError
 from mtl_nlp.heads.stock import probe
@@ -128,7 +128,8 @@ def training_batch(folder: Path, seed: int = 0, **changes: Any) -> tuple[MultiTa
     tasks = tiny_model(prepared).eval()
     vocabulary = evaluated(TEXTS).vocabulary
     tables = [prepared.train[name].take(np.arange(6)) for name in ("chat", "news")]
-    return tasks, Collator(tasks.tasks, 0, vocabulary).batch(tables, draw_key(seed, 5))
+    places = [row_places(name, np.arange(6)) for name in ("chat", "news")]
+    return tasks, Collator(tasks.tasks, 0, vocabulary).batch(tables, draw_key(seed, 5), places)
 
 
 def test_the_loss_is_that_of_the_stock_model_and_others_see_no_mask(tmp_path: Path) -> None:

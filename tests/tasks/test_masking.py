@@ -17,12 +17,17 @@ ORDINARY = np.arange(FIRST, SIZE)
 
 
 def hidden(
-    rows: list[list[int]], words: list[list[int]], key: int = 7, share: float = 0.15
+    rows: list[list[int]],
+    words: list[list[int]],
+    key: int = 7,
+    share: float = 0.15,
+    places: list[int] | None = None,
 ) -> Read:
     return hide_words(
         Ragged.from_lists(rows),
         Ragged.from_lists(words),
         key=key,
+        places=np.array(places or [0] * len(rows)),
         probability=share,
         mask_id=MASK,
         ordinary=ORDINARY,
@@ -119,6 +124,19 @@ def test_steps_and_seeds_draw_anew() -> None:
     assert len({one.tobytes() for one in drawn}) == 40
     shared = np.mean([(a & b).mean() for a, b in pairwise(drawn)])
     assert shared == pytest.approx(0.15**2, abs=0.004)
+
+
+def test_equal_rows_in_other_places_are_drawn_apart_and_nothing_else_tells_them() -> None:
+    rows, words = many(1)
+    places = [0, 1, 2, 3, 2**32, 2**32 + 1, 2**63]
+    read = hidden(rows * 7, words * 7, places=places)
+    drawn = [row[::2] >= 0 for row in read.words.lists()]
+    shared = [(a & b).mean() for i, a in enumerate(drawn) for b in drawn[:i]]
+    assert len({one.tobytes() for one in drawn}) == 7
+    assert np.mean(shared) == pytest.approx(0.15**2, abs=0.02)
+    for number, place in enumerate(places):
+        alone = hidden(rows, words, places=[place])
+        assert alone.words.values.tolist() == read.words.lists()[number].tolist()
 
 
 def test_what_is_hidden_more_rarely_is_hidden_more_often_too() -> None:
