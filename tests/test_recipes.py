@@ -2,12 +2,15 @@
 
 import json
 import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 
 from mtl_nlp import Recipe, check, train
+from mtl_nlp.tasks import TASK_TYPES
 from tests.tiny import tiny_encoder
 
 ROOT = Path(__file__).parent.parent
@@ -19,9 +22,15 @@ SENTENCES = [
     (["new", "york", "was", "great"], ["B-location", "I-location", "O", "O"], "positive"),
     (["a", "dull", "story"], ["O", "O", "O"], "negative"),
 ]
+
+
+def feats(token: str) -> str:
+    return "Number=Plur|Person=3" if token.endswith("s") else "_"
+
+
 TREEBANK = "\n".join(
     "\n".join(
-        f"{number}\t{token}\t{token.rstrip('s')}\tX\t_\t_\t{min(number - 1, 1)}\t"
+        f"{number}\t{token}\t{token.rstrip('s')}\tX\t_\t{feats(token)}\t{min(number - 1, 1)}\t"
         f"{'dep' if number > 1 else 'root'}\t_\t_"
         for number, token in enumerate(tokens, start=1)
     )
@@ -92,6 +101,71 @@ def test_yaml_recipe_trains(path: Path, tmp_path: Path) -> None:
     assert check(recipe)["steps"] == 2
     run = train(recipe)
     assert set(run.metrics["test"]) == {*recipe.tasks, "mean"}
+
+
+EMOTIONS = ("admiration", "joy", "neutral")
+
+
+def raters() -> Dataset:
+    """Two readers' rows for each sentence, in the columns of the Hub's `raw` GoEmotions."""
+    every = []
+    for number, (tokens, _, _) in enumerate(SENTENCES * 3):
+        for reader in range(2):
+            felt = EMOTIONS[(number + reader * (number % 2)) % 3]
+            answers = {name: int(name == felt) for name in EMOTIONS}
+            unclear = number == 5
+            row = {"text": " ".join(tokens), "id": str(number), "rater_id": reader}
+            row["example_very_unclear"] = unclear
+            every.append({**row, **(dict.fromkeys(EMOTIONS, 0) if unclear else answers)})
+    return Dataset.from_list(every)
+
+
+def conll04() -> Dataset:
+    """The sentences in the columns of the Hub's CoNLL04."""
+    related = [{"head": 0, "tail": 1, "type": "Live_In"}]
+    every = []
+    for number, (tokens, _, _) in enumerate(SENTENCES * 3):
+        ends = [{"start": start, "end": start + 1, "type": "Peop"} for start in (0, 2)]
+        row = {"tokens": tokens, "entities": ends, "relations": related[: number % 2]}
+        every.append({**row, "orig_id": number})
+    return Dataset.from_list(every)
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "dataset"), [("votes", raters, "comments"), ("relations", conll04, "conll04")]
+)
+def test_script_makes_its_labels_and_trains(
+    name: str,
+    made: Callable[[], Dataset],
+    dataset: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[str] = []
+
+    def from_the_hub(path: str, *_: str, split: str) -> Dataset:
+        loaded.append(f"{path}:{split}")
+        return made()
+
+    script = ROOT / "recipes" / f"{name}.py"
+    recipe = runpy.run_path(str(script))["RECIPE"]
+    others = recipe.model_copy(
+        update={"datasets": {n: one for n, one in recipe.datasets.items() if n != dataset}}
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.load_dataset", from_the_hub)
+    monkeypatch.setattr("sys.argv", [name, *overrides(tmp_path, others), "training.max_steps=2"])
+    runpy.run_path(str(script), run_name="__main__")
+    assert loaded
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert set(metrics["validation"]) == {*recipe.tasks, "mean"}
+
+
+def test_every_task_type_has_a_recipe() -> None:
+    scripts = [ROOT / "recipes" / f"{name}.py" for name in ("votes", "relations")]
+    every = [Recipe.from_yaml(path) for path in RECIPES]
+    every += [runpy.run_path(str(path))["RECIPE"] for path in scripts]
+    assert {task.type for recipe in every for task in recipe.tasks.values()} == set(TASK_TYPES)
 
 
 def test_quickstart_script_trains_and_predicts(

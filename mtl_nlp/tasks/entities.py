@@ -11,7 +11,7 @@ from mtl_nlp.words import Row, overlap
 
 def read_entities(value: Any) -> list[Span]:
     """Entities as spans of characters; a list of records, or a record of lists, or None."""
-    given = read_records(value, what="entities", parts="starts, ends and labels")
+    given = read_records(value, what="entities", keys=("start", "end", "label"))
     return [_entity(entity) for entity in given]
 
 

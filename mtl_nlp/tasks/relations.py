@@ -63,7 +63,7 @@ def read_relations(value: Any, spans: int) -> list[Relation]:
         ValueError: If it is something else, or a relation points at no span, joins a span to
             itself, or comes twice.
     """
-    given = read_records(value, what="relations", parts="heads, tails and labels")
+    given = read_records(value, what="relations", keys=("head", "tail", "label"))
     relations = [_relation(one, number, spans) for number, one in enumerate(given)]
     if twice := [one for one, times in Counter(relations).items() if times > 1]:
         head, tail, label = twice[0]
@@ -165,7 +165,7 @@ def relation_scores(
 
 
 def _relation(value: Any, number: int, spans: int) -> Relation:
-    if not isinstance(value, Mapping) or set(value) != {"head", "tail", "label"}:
+    if not isinstance(value, Mapping) or not {"head", "tail", "label"} <= set(value):
         raise ValueError(
             f"relation {number}: expected a record of head, tail and label, found {value!r:.80}"
         )

@@ -10,6 +10,7 @@ from mtl_nlp.tasks.records import read_records
     [
         ([{"a": 1, "b": 2}, {"a": 3, "b": 4}], [{"a": 1, "b": 2}, {"a": 3, "b": 4}]),
         ({"a": [1, 3], "b": [2, 4]}, [{"a": 1, "b": 2}, {"a": 3, "b": 4}]),
+        ({"a": [1], "b": [2], "c": [3, 4]}, [{"a": 1, "b": 2}]),
         ({"a": [], "b": []}, []),
         ([], []),
         (None, []),
@@ -17,7 +18,7 @@ from mtl_nlp.tasks.records import read_records
     ],
 )
 def test_both_ways_are_read_alike(value: Any, records: list[Any]) -> None:
-    assert read_records(value, what="things", parts="as and bs") == records
+    assert read_records(value, what="things", keys=("a", "b")) == records
 
 
 @pytest.mark.parametrize(
@@ -31,4 +32,4 @@ def test_both_ways_are_read_alike(value: Any, records: list[Any]) -> None:
 )
 def test_what_is_neither_is_told(value: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_records(value, what="things", parts="as and bs")
+        read_records(value, what="things", keys=("a", "b"))

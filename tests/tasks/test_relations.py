@@ -59,12 +59,22 @@ def test_there_may_be_none() -> None:
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        [{**_relation(0, 1), "type": "x", "spans": [1, 2, 3]}],
+        {"head": [0], "tail": [1], "label": ["in"], "spans": [1, 2, 3], "id": None},
+    ],
+)
+def test_other_keys_of_relations_are_not_read(value: Any) -> None:
+    assert read_relations(value, 3) == [Relation(0, 1, "in")]
+
+
+@pytest.mark.parametrize(
     ("value", "message"),
     [
         ("in", "expected a list of relations, found 'in'"),
         (["in"], "relation 0: expected a record of head, tail and label, found 'in'"),
         ([{"head": 0, "tail": 1}], "relation 0: expected a record of head, tail and label"),
-        ([{**_relation(0, 1), "type": "x"}], "relation 0: expected a record of head, tail and"),
         ([_relation(0, 1), _relation(0, 3)], "relation 1 points at span 3, but there are 3 spans"),
         ([_relation(-1, 1)], "relation 0 points at span -1, but there are 3 spans; head and tail"),
         ([_relation(0, 0.5)], "relation 0: expected the indices of two spans .*, found 0.5"),
