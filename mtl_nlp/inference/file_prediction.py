@@ -41,16 +41,19 @@ def predicted_rows(
         predictor: Of a model.
         rows: The rows; only a chunk of them is held.
         tasks: The tasks wanted; by default all whose input a row has.
-        warn: Told after the last row how many have no predictions and why, a sentence a reason.
+        warn: Told after the last row how many have no predictions and why, and how many have two
+            inputs of which one is read, a sentence a reason.
 
     Raises:
         UserError: If a named task is not the model's.
         DataError: If a row is no input, or not that of a named task; names its place.
     """
-    empty, unread = _Tally(), _Tally()
+    empty, unread, twofold = _Tally(), _Tally(), _Tally()
     for chunk in chunks(rows):
         for row in chunk:
             _check(row)
+            if not any(_is_blank(row.record.get(name)) for name in _MAIN_INPUTS):
+                twofold.add(row)
         silent = [tasks is None and _lacks_text(row.record) for row in chunk]
         answered = [row for row, none in zip(chunk, silent, strict=True) if not none]
         results = iter(
@@ -66,7 +69,7 @@ def predicted_rows(
                 (empty if none else unread).add(row)
             yield {**row.record, PREDICTIONS: result}
     if warn is not None:
-        for warning in _warnings(empty, unread, predictor.model.tasks):
+        for warning in _warnings(empty, unread, twofold, predictor.model.tasks):
             warn(warning)
 
 
@@ -98,13 +101,21 @@ def _is_blank(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _warnings(empty: _Tally, unread: _Tally, tasks: Mapping[str, Task]) -> Iterator[str]:
+def _warnings(
+    empty: _Tally, unread: _Tally, twofold: _Tally, tasks: Mapping[str, Task]
+) -> Iterator[str]:
     if empty.first is not None:
         yield f"{_without(empty)}: no text is there"
     if unread.first is not None:
         record = _given(unread.first.record)
         columns = " + ".join(name for name in INPUTS if name in record)
         yield f"{_without(unread)}, as no task reads {columns}: {_reading(tasks)}"
+    if twofold.first is not None:
+        rows = "1 row" if twofold.count == 1 else f"{twofold.count:,} rows"
+        yield (
+            f"{rows} with both text and tokens ({twofold.first.place} first) read by tokens alone;"
+            " drop one of the columns"
+        )
 
 
 def _without(tally: _Tally) -> str:

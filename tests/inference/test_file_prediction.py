@@ -90,6 +90,22 @@ def test_a_missing_input_is_no_mistake(predictor: Predictor) -> None:
     assert told == ["3 rows have no predictions (the first: in.csv, line 3): no text is there"]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_that_tokens_are_read_where_there_is_a_text_too_is_told(
+    predictor: Predictor, number: int
+) -> None:
+    both = {"text": "something else", "tokens": ["good", "film"]}
+    told: list[str] = []
+    rows = placed({"text": "good"}, *[both] * number)
+    results = list(predicted_rows(predictor, rows, warn=told.append))
+    assert results[1]["predictions"]["pos"]["words"] == both["tokens"]
+    size = "1 row" if number == 1 else "2 rows"
+    assert told == [
+        f"{size} with both text and tokens (in.csv, line 3 first) read by tokens alone; drop one of"
+        " the columns"
+    ]
+
+
 @pytest.mark.parametrize(
     ("record", "task", "message"),
     [
