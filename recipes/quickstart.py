@@ -16,7 +16,7 @@ RECIPE = Recipe(
 
 TEXTS = [
     "Anna Kowalska loved the new exhibition at the Louvre in Paris.",
-    "My Pixelite tablet from Norvik Electronics stopped charging after two days.",
+    "My Pixelite tablet died after two days, and Norvik Electronics never answered my emails.",
     "The train to Lisbon leaves at nine from platform four.",
 ]
 

@@ -168,6 +168,13 @@ def test_every_task_type_has_a_recipe() -> None:
     assert {task.type for recipe in every for task in recipe.tasks.values()} == set(TASK_TYPES)
 
 
+def test_quickstart_shows_sentences_that_it_was_not_trained_on() -> None:
+    shown = runpy.run_path(str(ROOT / "recipes" / "quickstart.py"))["TEXTS"]
+    for split in SPLITS:
+        rows = (ROOT / "mtl_nlp" / "corpus" / f"{split}.jsonl").read_text(encoding="utf-8")
+        assert {json.loads(row)["text"] for row in rows.splitlines()}.isdisjoint(shown)
+
+
 def test_quickstart_script_trains_and_predicts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
