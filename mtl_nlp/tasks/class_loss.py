@@ -40,31 +40,33 @@ class WeightedTask(Task):
     )
     learned_weights: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Raise a ValueError also for a weight of what is no label, once the labels are known."""
+        super().__post_init__()
+        if not self.labels or isinstance(self.class_weights, str):
+            return
+        names = self.weight_names
+        if unknown := [name for name in self.class_weights if name not in names]:
+            raise ValueError(
+                f"class_weights: expected weights of labels, found {unknown[0]!r}; the labels"
+                f" are {', '.join(dict.fromkeys(names))}"
+            )
+
     @property
     def weight_names(self) -> tuple[str, ...]:
         """The name under which each logit's weight is given."""
         return self.logit_names
 
     def with_weights(self, counts: Mapping[str, float]) -> Self:
-        """The task with its labels' weights; call it once the labels are known.
+        """The task with its labels' weights where train teaches them (``balanced``).
 
         Args:
-            counts: How often train has each of ``logit_names``; read for ``balanced`` alone.
-
-        Raises:
-            ValueError: If a weight is given to what is no label.
+            counts: How often train has each of ``logit_names``, which are known by now.
         """
-        if self.class_weights == "balanced":
-            learned = balanced_weights([counts.get(name, 0) for name in self.logit_names])
-            return replace(self, learned_weights=learned)
-        names = self.weight_names
-        given = {} if isinstance(self.class_weights, str) else self.class_weights
-        if unknown := [name for name in given if name not in names]:
-            raise ValueError(
-                f"class_weights: expected weights of labels, found {unknown[0]!r}; the labels"
-                f" are {', '.join(dict.fromkeys(names))}"
-            )
-        return self
+        if self.class_weights != "balanced":
+            return self
+        learned = balanced_weights([counts.get(name, 0) for name in self.logit_names])
+        return replace(self, learned_weights=learned)
 
     @cached_property
     def label_weights(self) -> tuple[float, ...]:

@@ -71,7 +71,7 @@ class Lemmatization(ClassTask):
         for script in self.labels:
             apply_script(script, "")  # refuses what is no script
         if self.labels and self.class_weights != "balanced":
-            return self.with_weights({})
+            return self
         counts: Counter[tuple[str, str]] = Counter()  # of words with their lemmas
         for row in rows:
             words, lemmas = row["words"].strings(), _lemmas(row["lemmas"])
@@ -80,7 +80,7 @@ class Lemmatization(ClassTask):
                 counts.update((w, lemma) for w, lemma in zip(words, lemmas, strict=True) if lemma)
         task = self if self.labels else replace(self, labels=self._common_scripts(counts))
         if task.class_weights != "balanced":
-            return task.with_weights({})
+            return task
         scripts: Counter[str] = Counter()
         for pair, number in counts.items():
             if (known := task._script(*pair)) is not None:

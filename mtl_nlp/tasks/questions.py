@@ -36,7 +36,7 @@ class QuestionTask(ClassTask):
         """
         balanced = self.class_weights == "balanced"
         if labels and not balanced:
-            return replace(self, labels=tuple(labels)).with_weights({})
+            return replace(self, labels=tuple(labels))
         counts: Counter[str] = Counter()
         number = 0
         for names in items:
@@ -46,7 +46,7 @@ class QuestionTask(ClassTask):
             raise ValueError("expected some labels in train, found none; check the label column")
         task = replace(self, labels=tuple(labels) or sorted_labels(counts))
         if not balanced:
-            return task.with_weights({})
+            return task
         weights = [balanced_yes(counts[name], number) for name in task.labels]
         return replace(task, learned_weights=tuple(weights))
 

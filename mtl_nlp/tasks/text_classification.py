@@ -56,7 +56,7 @@ class TextClassification(ClassTask):
         """The task with its label names and their weights."""
         labels = self.labels or tuple(class_names or ())
         if labels and self.class_weights != "balanced":
-            return replace(self, labels=labels).with_weights({})
+            return replace(self, labels=labels)
         counts = Counter(
             label_name(row["label"], labels) for row in rows if row["label"] is not None
         )

@@ -239,6 +239,9 @@ def test_a_weight_of_no_label_is_refused(kind: str) -> None:
     )
     with pytest.raises(ValueError, match="class_weights: expected weights of labels, found 'z'"):
         task.learn(ROWS[kind], None)
+    settings_of_model = {"labels": ["=be", "keep;>;>"], "class_weights": {"z": 2.0}}
+    with pytest.raises(RecipeError, match=r"tasks\.t: class_weights: expected .* found 'z'; the l"):
+        build_task("t", kind, settings_of_model, where="tasks.t")
 
 
 @pytest.mark.parametrize("kind", TASK_TYPES)
