@@ -60,7 +60,7 @@ class MultiTaskPipeline:
 
         Args:
             inputs: A text, a record with ``text`` [and ``text_pair`` or ``choices``] or ``tokens``,
-                or a list of either.
+                or a list of either. Of a record with both the tokens are read.
             tasks: The tasks wanted; by default all whose input is given.
 
         Returns:
