@@ -206,7 +206,7 @@ class Recipe(Spec):
             mistakes = [
                 *broken_references(self.datasets, by_task, self.evaluation.select),
                 *unequal_joins(joins),
-                *self.sampling.misnamed(self.datasets),
+                *self.sampling.misnamed(self.datasets, by_task),
             ]
         if mistakes:
             raise RecipeError(together(mistakes))

@@ -1,9 +1,9 @@
 """The part of a recipe that says how the datasets share the training steps."""
 
-from collections.abc import Collection, Iterator
-from typing import Any, Literal, Self
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from mtl_nlp.recipe_spec import Count, Positive, Spec, Text
 from mtl_nlp.recipe_values import found
@@ -19,7 +19,10 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "capped": ("cap",),
     "annealed": (),
     "main": ("main", "ratio"),
+    "dynamic": ("targets",),
 }
+
+Score = Annotated[float, Field(strict=True, gt=0, le=1)]
 
 
 class SamplingSpec(Spec):
@@ -27,7 +30,7 @@ class SamplingSpec(Spec):
 
     strategy: Literal[
         "proportional", "round_robin", "uniform", "weights", "temperature", "capped", "annealed",
-        "main",
+        "main", "dynamic",
     ] = "proportional"  # fmt: skip
     mix: Literal["batch", "step"] = "batch"  # a step holds rows of every dataset, or of one
     weights: dict[str, Positive] | None = None  # of weights: {dataset: part of the draws}
@@ -35,6 +38,7 @@ class SamplingSpec(Spec):
     cap: Count | None = None  # of capped: the most rows that a dataset counts for
     main: Text | None = None  # of main: the main dataset
     ratio: Positive | None = None  # of main: rows of the others for each of its rows
+    targets: dict[str, Score] | None = None  # of dynamic: {task: its score when trained alone}
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -61,8 +65,16 @@ class SamplingSpec(Spec):
         """The options of the strategy, by name."""
         return {key: getattr(self, key) for key in _OPTIONS[self.strategy]}
 
-    def misnamed(self, datasets: Collection[str]) -> Iterator[str]:
-        """Datasets that it names and that are not there, or that it leaves without a share."""
+    def misnamed(
+        self, datasets: Collection[str], tasks: Mapping[str, Collection[str]]
+    ) -> Iterator[str]:
+        """What it names and what is not there, or what it leaves without a share.
+
+        Args:
+            datasets: Their names.
+            tasks: The datasets of each task.
+        """
+        yield from self._aimless(datasets, tasks)
         if self.main is not None and self.main not in datasets:
             hint = did_you_mean(self.main, datasets)
             yield f"sampling.main: there is no dataset `{self.main}`; {hint}"
@@ -77,4 +89,22 @@ class SamplingSpec(Spec):
                 yield (
                     f"sampling.weights: dataset `{name}` has no weight, so nothing would be drawn"
                     " from it; give it one above 0, or take it out of the recipe"
+                )
+
+    def _aimless(
+        self, datasets: Collection[str], tasks: Mapping[str, Collection[str]]
+    ) -> Iterator[str]:
+        unknown = [name for name in self.targets or () if name not in tasks]
+        for name in unknown:
+            hint = did_you_mean(name, tasks)
+            yield f"sampling.targets: there is no task `{name}`; {hint}"
+        if self.targets is None or unknown:
+            return
+        followed = {dataset for name in self.targets for dataset in tasks[name]}
+        for name in datasets:
+            own = [task for task, where in tasks.items() if name in where]
+            if own and name not in followed:
+                yield (
+                    f"sampling.targets: no task of dataset `{name}` has a target that could be"
+                    f" lagged behind; give one to {' or '.join(f'`{task}`' for task in own)}"
                 )

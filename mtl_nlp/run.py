@@ -26,6 +26,7 @@ from mtl_nlp.tasks.own import own_types
 from mtl_nlp.training.accelerator import build_accelerator, check_trackers
 from mtl_nlp.training.beginning import begin_model, count_parameters
 from mtl_nlp.training.checkpoints import Checkpoint
+from mtl_nlp.training.draws import check_targets
 from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_rows, labelled_tasks
 from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
 from mtl_nlp.training.further_metrics import FurtherMetrics, load_further_metrics
@@ -60,6 +61,7 @@ def check(recipe: Recipe) -> dict[str, Any]:
     prepared = prepare(recipe)
     labelled = labelled_tasks(prepared.labelled("validation"))
     check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
+    check_targets(recipe.sampling.targets, labelled, prepared.tasks)
     notes: list[str] = []
     model, mixture = begin_model(prepared, say=notes), prepared.mixture()
     notes += settle(model, recipe, prepared.steps, mixture.steps_per_pass)
@@ -241,7 +243,9 @@ def _training_loop(
 ) -> TrainingLoop:
     """The loop of a recipe; refused where validation cannot select the best model."""
     recipe = prepared.recipe
-    check_evaluated(recipe.evaluation.select, labelled_tasks(validation), prepared.tasks)
+    labelled = labelled_tasks(validation)
+    check_evaluated(recipe.evaluation.select, labelled, prepared.tasks)
+    check_targets(recipe.sampling.targets, labelled, prepared.tasks)
     model = begin_model(prepared, start, say=say)
     return TrainingLoop(
         recipe,

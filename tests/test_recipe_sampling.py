@@ -29,6 +29,7 @@ GOOD: list[dict[str, Any]] = [
     {"strategy": "temperature", "temperature": 5},
     {"strategy": "capped", "cap": 1000},
     {"strategy": "main", "main": "wnut17", "ratio": 0.4},
+    {"strategy": "dynamic", "targets": {"sst2": 0.9, "wnut17": 0.4}},
 ]
 
 
@@ -74,7 +75,20 @@ def test_a_strategy_and_its_options_come_back_from_a_file(
             "sampling.main: there is no dataset `wnut`; did you mean `wnut17`?",
         ),
         ({"temperatur": 1}, "sampling.temperatur: unknown key; did you mean `temperature`?"),
-        ({"strategy": "dynamic"}, "sampling.strategy: should be 'proportional', 'round_robin', 'u"),
+        ({"strategy": "dynamic"}, "`strategy: dynamic` needs `targets`"),
+        (
+            {"strategy": "dynamic", "targets": {"sst2": 90.0, "wnut17": 0.4}},
+            "sampling.targets.sst2: should be less than or equal to 1",
+        ),
+        (
+            {"strategy": "dynamic", "targets": {"sst2": 0.9}},
+            "sampling.targets: no task of dataset `wnut17` has a target .* give one to `wnut17`",
+        ),
+        (
+            {"strategy": "dynamic", "targets": {"sst": 0.9}},
+            "sampling.targets: there is no task `sst`; did you mean `sst2`?",
+        ),
+        ({"strategy": "active"}, "sampling.strategy: should be 'proportional', 'round_robin', 'u"),
     ],
 )
 def test_what_does_not_fit_is_told(sampling: dict[str, Any], message: str) -> None:

@@ -8,7 +8,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_nlp.data.strategies import DENOMINATOR, STRATEGIES, Shares
+from mtl_nlp.data.strategies import STRATEGIES
+from mtl_nlp.data.timeline import timeline
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe_sampling import SamplingSpec
 
@@ -36,7 +37,7 @@ class Apportionment:
 
     Attributes:
         steps_per_pass: Steps in which as many rows are drawn as all datasets hold together.
-        denominator: Of what is carried over.
+        timeline: The shares at each step.
 
     Raises:
         RecipeError: If a dataset has so small a share that nothing would be drawn from it.
@@ -52,49 +53,23 @@ class Apportionment:
         steps: int,
     ) -> None:
         self.steps_per_pass = math.ceil(sum(sizes.values()) / batch_size)
-        self._sizes, self._sampling, self._seed = dict(sizes), sampling, seed
-        self._strategy = STRATEGIES[sampling.strategy]
-        self._last_pass = (steps - 1) // self.steps_per_pass
+        self.timeline = timeline(sizes, sampling, steps=steps, steps_per_pass=self.steps_per_pass)
+        self._datasets, self._seed = len(sizes), seed
+        self._shuffles = STRATEGIES[sampling.strategy].shuffles
         # What is apportioned: a step's rows one by one, or the step as a whole.
         mixed = sampling.mix == "batch"
         self._units, self._unit_rows = (batch_size, 1) if mixed else (1, batch_size)
-        self._known: tuple[int, Shares] | None = None
-        first = self.shares_in(0)
-        for name, share in (*first.items(), *self.shares_in(self._last_pass).items()):
+        for name, share in (one for shares in self.timeline.extremes for one in shares.items()):
             if not share:
                 raise RecipeError(
                     f"sampling.strategy: {sampling.strategy} gives dataset {name!r} of"
                     f" {sizes[name]:,} rows less than a billionth of the draws; change its options"
                     " or take the dataset out"
                 )
-        denominators = (share.denominator for share in first.values())
-        self.denominator = DENOMINATOR if self._strategy.changes else math.lcm(*denominators)
-
-    def shares_in(self, number: int) -> Shares:
-        """The shares in a pass over all data, counted from 0; those of the last hold ever after."""
-        number = min(number, self._last_pass) if self._strategy.changes else 0
-        if self._known is None or self._known[0] != number:
-            options = self._sampling.options
-            if self._strategy.changes:
-                options["progress"] = number / max(self._last_pass, 1)
-            self._known = number, self._strategy.shares(self._sizes, **options)
-        return self._known[1]
-
-    def mean_shares(self, steps: int) -> Shares:
-        """The shares of all rows that are due in the first steps, at least one."""
-        if not self._strategy.changes:
-            return self.shares_in(0)
-        total = dict.fromkeys(self._sizes, Fraction(0))
-        whole, rest = divmod(steps, self.steps_per_pass)
-        for number in range(whole + 1):
-            weight = self.steps_per_pass if number < whole else rest
-            for name, share in self.shares_in(number).items():
-                total[name] += weight * share
-        return {name: share / steps for name, share in total.items()}
 
     def owed(self, steps: int, drawn: Mapping[str, int]) -> dict[str, Fraction]:
         """What each dataset is owed after some steps, in rows (in steps of one dataset)."""
-        due = self.mean_shares(max(steps, 1))
+        due = self.timeline.mean(max(steps, 1))
         return {
             name: steps * self._units * share - Fraction(drawn.get(name, 0), self._unit_rows)
             for name, share in due.items()
@@ -104,16 +79,18 @@ class Apportionment:
         """Rows of each dataset in the steps from ``start``, and the carry after them.
 
         Args:
-            carry: What each dataset is owed before, (datasets,), in units / ``denominator``.
+            carry: What each dataset is owed before, (datasets,), in units / the timeline's
+                denominator.
             start: The first step, from 0.
-            stop: The step behind the last; within the same pass, where shares change.
+            stop: The step behind the last; before the next one at which shares change.
 
         Returns:
             Rows, (steps, datasets), and the carry, (datasets,).
         """
-        shares = self.shares_in(start // self.steps_per_pass).values()
-        due = [int(share * self.denominator) * self._units for share in shares]
-        whole, remainder = np.divmod(np.array(due), self.denominator)
+        denominator = self.timeline.denominator
+        shares = self.timeline.at(start).values()
+        due = [int(share * denominator) * self._units for share in shares]
+        whole, remainder = np.divmod(np.array(due), denominator)
         rest, steps = self._units - int(whole.sum()), stop - start
         turns = self._turns(start, stop)
         most_owed = np.empty((steps, rest), np.int64)
@@ -121,24 +98,23 @@ class Apportionment:
         for step in range(steps):
             ahead -= remainder
             most_owed[step] = np.lexsort((turns[step], ahead))[:rest]
-            ahead[most_owed[step]] += self.denominator
+            ahead[most_owed[step]] += denominator
         counts = np.tile(whole, (steps, 1))
         counts[np.arange(steps)[:, None], most_owed] += 1
         return counts * self._unit_rows, -ahead
 
     def stretch_end(self, start: int, most: int) -> int:
         """The step behind those from ``start`` on, at most so many, that have the same shares."""
-        if not self._strategy.changes:
-            return start + most
-        return min(start + most, (start // self.steps_per_pass + 1) * self.steps_per_pass)
+        change = self.timeline.until(start)
+        return start + most if change is None else min(start + most, change)
 
     def _turns(self, start: int, stop: int) -> NDArray[np.float64]:
         """In which order datasets that are owed alike are served, (steps, datasets)."""
-        if not self._strategy.shuffles:
-            return np.zeros((stop - start, len(self._sizes)))  # lexsort is stable
+        if not self._shuffles:
+            return np.zeros((stop - start, self._datasets))  # lexsort is stable
         first, last = start // _TURNS, (stop - 1) // _TURNS
         # A blank keeps this apart from every dataset's name.
         seeds = ([self._seed, crc32(b"turns of datasets"), n] for n in range(first, last + 1))
-        shape = (_TURNS, len(self._sizes))
+        shape = (_TURNS, self._datasets)
         turns = np.concatenate([np.random.default_rng(seed).random(shape) for seed in seeds])
         return turns[start - first * _TURNS : stop - first * _TURNS]

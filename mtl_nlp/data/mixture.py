@@ -1,6 +1,6 @@
 """The seeded plan of which rows of which datasets make up step n."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -9,6 +9,8 @@ from zlib import crc32
 import numpy as np
 
 from mtl_nlp.data.apportion import Apportionment, Ints
+from mtl_nlp.data.strategies import Shares
+from mtl_nlp.data.timeline import ByLag
 from mtl_nlp.recipe_sampling import SamplingSpec
 
 WINDOW_STEPS = 50  # grouped by length together: more saves little padding, fewer repeat less alike
@@ -54,8 +56,8 @@ class Mixture:
     A dataset is an endless stream of passes, each a fresh permutation of its rows. Windows of some
     50 steps, which divide a pass over all data evenly, are grouped by length: each step draws from
     the same length quantile of every dataset, the steps stand in random order, and no two passes
-    group alike. How long the training is changes no plan, but for a strategy that changes its
-    shares over the training.
+    group alike. How long the training is changes no plan, but for a strategy that follows its
+    progress; with one that follows lags, plans are also a function of those that were learned.
 
     Args:
         lengths: Dataset name -> tokens of each of its training rows, in the recipe's order.
@@ -67,7 +69,6 @@ class Mixture:
             from the beginning.
 
     Attributes:
-        shares: Dataset name -> its share of all draws, the mean over the training.
         steps_per_pass: Steps in which as many rows are drawn as all datasets hold together.
 
     Raises:
@@ -98,7 +99,7 @@ class Mixture:
         self._apportionment = Apportionment(
             sizes, batch_size=batch_size, sampling=sampling, seed=seed, steps=steps
         )
-        self.shares = self._apportionment.mean_shares(steps)
+        self._steps = steps
         self.steps_per_pass = self._apportionment.steps_per_pass
         self._lengths = dict(lengths)
         self._seed = seed
@@ -116,15 +117,64 @@ class Mixture:
             self._plans = self._plan_window(self._standing_at(window))
         return self._plans[step - window.start]
 
+    @property
+    def shares(self) -> Shares:
+        """Each dataset's share of all draws, the mean over the training as far as it is known."""
+        return self.planned_shares(self._steps)
+
+    def planned_shares(self, steps: int) -> Shares:
+        """Each dataset's share of the draws in the first steps, at least one."""
+        return self._apportionment.timeline.mean(steps)
+
+    def shares_at(self, step: int) -> Shares:
+        """Each dataset's share of the draws in a step, as far as it is known."""
+        return self._apportionment.timeline.at(step)
+
+    def least_share(self, datasets: Collection[str]) -> Fraction:
+        """The least that some datasets together may ever have of a step."""
+        extremes = self._apportionment.timeline.extremes
+        return min(sum((shares[name] for name in datasets), Fraction(0)) for shares in extremes)
+
+    def learn(self, step: int, lags: Mapping[str, float]) -> int:
+        """Let shares follow how far the datasets lag behind.
+
+        They move at the first window that begins at the step or later, so that rows of a window
+        stay grouped, with the evaluations of whole passes at once.
+
+        Args:
+            step: The next step.
+            lags: Of every dataset, from 0 to 1.
+
+        Returns:
+            The first step that they hold in.
+
+        Raises:
+            ValueError: If the strategy does not follow lags.
+        """
+        timeline = self._apportionment.timeline
+        if not isinstance(timeline, ByLag):
+            raise ValueError("a strategy that follows no lags cannot learn them")
+        window = self._window_of(step)
+        first = window.start if window.start == step else window.stop
+        timeline.learn(first, lags)
+        if self._plans and self._plans[0].step >= first:
+            self._plans = []
+        if self._standing.window.start > first:
+            self._standing = self._restored
+        return first
+
     def state(self, step: int) -> dict[str, Any]:
         """JSON values from which another mixture of the same data and settings plans this step."""
         standing = self._standing_at(self._window_of(step))
-        whole = self._apportionment.denominator
-        owed = [Fraction(int(carry), whole) for carry in standing.carry]
+        timeline = self._apportionment.timeline
+        owed = [Fraction(int(carry), timeline.denominator) for carry in standing.carry]
+        learned = timeline.learned if isinstance(timeline, ByLag) else ()
+        lags = [[first, dict(one)] for first, one in learned]
         return {
             "step": standing.window.start,
             "drawn": dict(zip(self._lengths, standing.drawn.tolist(), strict=True)),
             "carry": dict(zip(self._lengths, map(str, owed), strict=True)),
+            **({"lags": lags} if lags else {}),
         }
 
     def planned_draws(self, total_steps: int) -> dict[str, int]:
@@ -137,6 +187,10 @@ class Mixture:
         return dict(zip(self._lengths, drawn.tolist(), strict=True))
 
     def _restore(self, state: Mapping[str, Any]) -> _Standing:
+        timeline = self._apportionment.timeline
+        if isinstance(timeline, ByLag):
+            for step, lags in state.get("lags", ()):
+                timeline.learn(step, lags)
         window, drawn = self._window_of(state["step"]), state["drawn"]
         owed = self._apportionment.owed(window.start, drawn)
         expected = {name: str(carry) for name, carry in owed.items()}
@@ -149,7 +203,7 @@ class Mixture:
                 "the mixture's state does not belong to these datasets, batch_size, sampling and "
                 f"steps: expected step {window.start} and carry {expected}, found {dict(state)}"
             )
-        carry = [int(owed[name] * self._apportionment.denominator) for name in self._lengths]
+        carry = [int(owed[name] * timeline.denominator) for name in self._lengths]
         return _Standing(window, np.array([drawn[name] for name in self._lengths]), np.array(carry))
 
     def _window_of(self, step: int) -> _Window:

@@ -8,7 +8,7 @@ their common denominator is at most a billion, else rounded to billionths.
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Sizes = Mapping[str, int]
 """Dataset name -> its training rows, in the recipe's order."""
@@ -17,6 +17,7 @@ Shares = dict[str, Fraction]
 
 DENOMINATOR = 10**9  # times the largest batch it is far from the end of int64
 _LAST_EXPONENT = 0.2
+_EQUALLY = Fraction(1, 10)  # of all draws, so that no dataset starves while others lag
 
 
 def proportional(sizes: Sizes) -> Shares:
@@ -74,18 +75,50 @@ def around(sizes: Sizes, *, main: str, ratio: float) -> Shares:
     return _shares({name: claims.get(name, Fraction(1)) for name in sizes})
 
 
+def dynamic(sizes: Sizes, *, lags: Mapping[str, float]) -> Shares:
+    """Towards what lags behind: p = 0.1 / k + 0.9 · g / Σg, of k datasets; p = 1 / k where Σg = 0.
+
+    Drawing in proportion to the gap g between a score and that of training alone is from
+    Gottumukkala et al. (2020, arXiv:2006.15487), measuring it by that score from Sharma et al.
+    (2017, arXiv:1702.06053). The tenth that all share is ours.
+
+    Args:
+        sizes: Rows of the datasets, which do not count here.
+        lags: How far each dataset's tasks are behind, from 0 to 1, as `lag_of` tells.
+    """
+    lagging = {name: Fraction(lags[name]) for name in sizes}
+    total, even = sum(lagging.values()), Fraction(1, len(sizes))
+    if not total:
+        return equal(sizes)
+    return _rounded(
+        {name: _EQUALLY * even + (1 - _EQUALLY) * lag / total for name, lag in lagging.items()}
+    )
+
+
+def lag_of(score: float, target: float) -> float:
+    """How far a score is below a positive target: (target - score) / target, within 0 and 1.
+
+    A score that is no number lags as one of 0 does.
+
+    >>> lag_of(0.6, 0.8), lag_of(0.9, 0.8), lag_of(math.nan, 0.8)
+    (0.25, 0.0, 1.0)
+    """
+    return 1.0 if math.isnan(score) else min(max((target - score) / target, 0.0), 1.0)
+
+
 class Strategy(NamedTuple):
     """How the datasets take turns.
 
     Attributes:
         shares: From sizes, and as named arguments the options that a recipe gives it.
-        changes: Whether the shares also depend on the ``progress`` of the training.
+        follows: What else the shares depend on, the name of one more argument: the ``progress``
+            of the training, or the ``lags`` of the datasets as they are learned in it.
         shuffles: Whether of datasets that are owed alike a random one is drawn from, not the first
             in the recipe.
     """
 
     shares: Callable[..., Shares]
-    changes: bool = False
+    follows: Literal["progress", "lags"] | None = None
     shuffles: bool = False
 
 
@@ -96,8 +129,9 @@ STRATEGIES: dict[str, Strategy] = {
     "weights": Strategy(weighted),
     "temperature": Strategy(tempered),
     "capped": Strategy(capped),
-    "annealed": Strategy(annealed, changes=True),
+    "annealed": Strategy(annealed, follows="progress"),
     "main": Strategy(around),
+    "dynamic": Strategy(dynamic, follows="lags"),
 }
 
 

@@ -12,7 +12,7 @@ from mtl_nlp.data.loading import HELD_OUT
 from mtl_nlp.hub.card_metadata import LIBRARY, is_number
 from mtl_nlp.hub.markdown import bullets, code, fold, table, text
 from mtl_nlp.hub.origins import file_name, named, starting_point, warm_start
-from mtl_nlp.hub.run_folder import RunFolder, known
+from mtl_nlp.hub.run_folder import RunFolder, Training, known
 from mtl_nlp.recipe import DatasetSpec
 from mtl_nlp.recipe_values import FILE_LOADERS
 from mtl_nlp.tables import format_score
@@ -87,7 +87,7 @@ def data(source: RunFolder) -> str:
         served = [code(task) for task, one in recipe.tasks.items() if name in one.datasets]
         columns = [code(one) for one in spec.inputs.values()]
         row = [code(name), _origin(spec), ", ".join(columns), ", ".join(served)]
-        rows.append([*row, *([_drawn(training.rows, name)] if training else [])])
+        rows.append([*row, *([_drawn(training, name)] if training else [])])
     drawn = ["Rows drawn in training"] if training else []
     notes = [note for name, spec in recipe.datasets.items() for note in _split_notes(name, spec)]
     parts = [table([*header, *drawn], rows, numbers=len(drawn)), bullets(notes)]
@@ -181,8 +181,10 @@ def _origin(spec: DatasetSpec) -> str:
     return ", ".join([page, *told, *([listed] if listed else [])])
 
 
-def _drawn(rows: Mapping[str, int], name: str) -> str:
-    return f"{rows.get(name, 0):,} ({rows.get(name, 0) / (sum(rows.values()) or 1):.1%})"
+def _drawn(training: Training, name: str) -> str:
+    rows, total = training.rows.get(name, 0), sum(training.rows.values()) or 1
+    planned = f", planned {training.planned[name]:.1%}" if name in training.planned else ""
+    return f"{rows:,} ({rows / total:.1%}{planned})"
 
 
 def _split_notes(name: str, spec: DatasetSpec) -> Iterator[str]:

@@ -53,12 +53,14 @@ class Training:
         tokens: Sub-words read, without padding.
         seconds: Time in the steps, without evaluations.
         rows: Rows drawn of each dataset.
+        planned: Planned share of each dataset up to the last evaluation; empty where not known.
     """
 
     steps: int
     tokens: int
     seconds: float
     rows: dict[str, int]
+    planned: dict[str, float]
 
 
 class RunFolder:
@@ -137,9 +139,13 @@ class RunFolder:
         """The sums of the log."""
         with self._reading(LOG) as path:
             lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line end is torn
-            records = [record for line in lines if "loss" in (record := json.loads(line))]
+            whole = [json.loads(line) for line in lines]
+            records = [record for record in whole if "loss" in record]
             if not records:
                 raise ValueError("it holds no step")
+            told = [record["shares"] for record in whole if "shares" in record]
+            last = told[-1] if told else {}
+            planned = {name: float(share["planned"]) for name, share in last.items()}
             rows: Counter[str] = Counter()
             for record in records:
                 rows.update(record["rows"])
@@ -148,6 +154,7 @@ class RunFolder:
                 tokens=sum(int(record["tokens"]) for record in records),
                 seconds=sum(float(record["seconds"]) for record in records),
                 rows=dict(rows),
+                planned=planned,
             )
 
     @cached_property

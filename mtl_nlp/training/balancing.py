@@ -157,9 +157,9 @@ def _check_every_step(
                 f" sampling.mix=step a step of {lacking!r} has no rows of task {task!r}; use"
                 " sampling.mix=batch or another method"
             )
-        rows = float(sum(mixture.shares[name] for name in names)) * recipe.training.batch_size
+        rows = float(mixture.least_share(names)) * recipe.training.batch_size
         if rows < 1:
             raise RecipeError(
                 f"balancing.method: {method} needs every task in every step, but of task {task!r}"
-                f" there are only {rows:.2g} rows in a step; raise training.batch_size or its share"
+                f" a step may have only {rows:.2g} rows; raise training.batch_size or its share"
             )

@@ -18,9 +18,10 @@ from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.agreement import Agreed, agree
 from mtl_nlp.training.checkpoints import Checkpoint
 from mtl_nlp.training.cutting import Cutting, forward_cost
+from mtl_nlp.training.draws import lags_behind, told_shares
 from mtl_nlp.training.folder import CHECKPOINTS
 from mtl_nlp.training.interruption import Interruption, Stopped
-from mtl_nlp.training.judging import judge
+from mtl_nlp.training.judging import Judgement, judge
 from mtl_nlp.training.keeping import Keeping
 from mtl_nlp.training.learning import Learning
 from mtl_nlp.training.progress import TrainingProgress
@@ -229,5 +230,16 @@ class TrainingLoop:
         with self.learning.judged():
             found = judge(self.predictor, self.data, select, self.accelerator)
         self.selection = self.selection.after(found.selected, self.done)
-        self.telling.evaluation(self.done, found, self.selection)
+        shares = told_shares(self.mixture, self.done, self.rows)
+        self.telling.evaluation(self.done, found, self.selection, shares)
+        self._follow(found)
         return self.selection.step == self.done
+
+    def _follow(self, found: Judgement) -> None:
+        """Let shares follow the scores of an evaluation, where the recipe has targets for them."""
+        if targets := self.recipe.sampling.targets:
+            reached = {name: float(found.tasks[name][found.primary[name]]) for name in targets}
+            lags = lags_behind(targets, reached, self.data.datasets)
+            first = self.mixture.learn(self.done, lags)
+            planned = self.mixture.planned_draws(self.steps)
+            self.telling.replan(planned, self.mixture.shares_at(first), first)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from time import monotonic
 from types import TracebackType
 from typing import Protocol, Self
@@ -115,11 +116,26 @@ class TrainingProgress:
         rows = dict.fromkeys(planned, 0) | dict(done_rows or {})
         self._pace = Pace(total_steps, done_steps, dict(planned), sizes, rows, began=monotonic())
         self._evaluations = list(earlier)
+        total = sum(planned.values())
         draws = ", ".join(
-            f"{name} {rows:,} ({_passes(rows, sizes[name])})" for name, rows in planned.items()
+            f"{name} {rows:,} ({_share(rows, total)}, {_passes(rows, sizes[name])})"
+            for name, rows in planned.items()
         )
         since = f" from step {done_steps:,} on" if done_steps else ""
         self.say(f"training {total_steps:,} steps{since}; rows planned: {draws}")
+
+    def replan(self, planned: Mapping[str, int], shares: Mapping[str, Fraction], step: int) -> None:
+        """Tell of shares that follow the scores of an evaluation.
+
+        Args:
+            planned: Rows of each dataset that the whole run is now to draw.
+            shares: Of each dataset, in the steps to come.
+            step: The first of them, from 0.
+        """
+        self._pace.planned = dict(planned)
+        if step < self._pace.total:
+            told = ", ".join(f"{name} {float(share):.1%}" for name, share in shares.items())
+            self.say(f"shares of the draws from step {step + 1:,} on: {told}")
 
     def step(self, losses: Mapping[str, float], tokens: int, rows: Mapping[str, int]) -> None:
         """Tell of one optimizer step.
@@ -232,10 +248,16 @@ def _losses(pace: Pace) -> list[str]:
 
 
 def _draws(pace: Pace) -> list[str]:
+    drawn, planned = sum(pace.rows.values()), sum(pace.planned.values())
     return [
-        f"{name} {rows:,}/{pace.planned[name]:,} ({_passes(rows, pace.sizes[name])})"
+        f"{name} {rows:,}/{pace.planned[name]:,} ({_share(rows, drawn)}, planned"
+        f" {_share(pace.planned[name], planned)}, {_passes(rows, pace.sizes[name])})"
         for name, rows in pace.rows.items()
     ]
+
+
+def _share(rows: int, total: int) -> str:
+    return f"{rows / max(total, 1):.1%}"
 
 
 def _passes(rows: int, size: int) -> str:

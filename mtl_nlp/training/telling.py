@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +86,34 @@ class Telling:
         rest = {key: record[key] for key in ("loss", "grad_norm", "learning_rate")}
         self._track({**rest, **losses}, record["step"])
 
-    def evaluation(self, step: int, found: Judgement, selection: Selection) -> None:
+    def evaluation(
+        self, step: int, found: Judgement, selection: Selection, shares: Mapping[str, Any]
+    ) -> None:
         """Tell of an evaluation.
 
         Args:
             step: Optimizer steps that were done.
             found: What it found.
             selection: The best one so far, which may be this one.
+            shares: Of each dataset in the draws so far, planned and drawn.
         """
         tasks, primary, best = found.tasks, found.primary, selection.step
         self.progress.evaluation(step, tasks, primary, found.mean, best == step, best)
         if self._log is not None:
-            self._log.write({"step": step, "evaluation": {"validation": found.scores}})
+            record = {"step": step, "evaluation": {"validation": found.scores}}
+            self._log.write({**record, "shares": shares})
         values = {f"{name}/{primary[name]}": tasks[name][primary[name]] for name in tasks}
         self._track({**values, "mean": found.mean}, step)
+
+    def replan(self, planned: Mapping[str, int], shares: Mapping[str, Fraction], step: int) -> None:
+        """Tell of shares that follow the scores of an evaluation.
+
+        Args:
+            planned: Rows of each dataset that the whole training is now to draw.
+            shares: Of each dataset, in the steps to come.
+            step: The first of them, from 0.
+        """
+        self.progress.replan(planned, shares, step)
 
     def say(self, text: str) -> None:
         """Tell a person something else."""

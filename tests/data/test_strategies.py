@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
@@ -14,7 +15,9 @@ from mtl_nlp.data.strategies import (
     annealed,
     around,
     capped,
+    dynamic,
     equal,
+    lag_of,
     proportional,
     tempered,
     weighted,
@@ -78,6 +81,26 @@ def test_shares_are_those_of_the_formula(
 )
 def test_rational_shares_are_exact(shares: dict[str, Fraction], expected: tuple[str, ...]) -> None:
     assert tuple(map(str, shares.values())) == expected
+
+
+@brief
+@given(SIZES, st.data())
+def test_draws_go_to_what_lags_behind_and_starve_nothing(sizes: dict[str, int], data: Any) -> None:
+    lags = {name: data.draw(st.floats(0, 1), label=name) for name in sizes}
+    shares, total, k = dynamic(sizes, lags=lags), math.fsum(lags.values()), len(sizes)
+    each = {name: 0.9 * lag / total if total else 0.9 / k for name, lag in lags.items()}
+    check(shares, {name: 0.1 / k + one for name, one in each.items()})
+    assert min(shares.values()) >= Fraction(1, 10 * k) - Fraction(1, DENOMINATOR)
+    rising = [shares[name] for name in sorted(sizes, key=lambda name: lags[name])]
+    assert all(one - other <= Fraction(1, DENOMINATOR) for one, other in pairwise(rising))
+    assert dynamic(dict.fromkeys(sizes, 1), lags=lags) == shares
+
+
+@pytest.mark.parametrize(
+    ("score", "lag"), [(0.0, 1.0), (0.3, 0.25), (0.4, 0.0), (0.9, 0.0), (-0.2, 1.0), (math.nan, 1)]
+)
+def test_a_lag_is_measured_by_the_target(score: float, lag: float) -> None:
+    assert lag_of(score, 0.4) == pytest.approx(lag)
 
 
 def test_rounded_shares_go_to_the_largest_remainders() -> None:

@@ -69,7 +69,8 @@ def run_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     write_recipe(run, RECIPE)
     (run / "metrics.json").write_text(json.dumps(METRICS))
     steps = [{"step": i + 1, "loss": 0.5, **STEP} for i in range(300)]
-    lines = [*steps, {"step": 300, "evaluation": {"validation": SCORES}}]
+    shares = {"sst2": {"planned": 0.6, "drawn": 0.625}, "chats": {"planned": 0.4, "drawn": 0.375}}
+    lines = [*steps, {"step": 300, "evaluation": {"validation": SCORES}, "shares": shares}]
     (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"torn')
     plot_losses(steps, run / "plots" / "losses.png")
     return run
@@ -124,7 +125,7 @@ def test_the_card_says_what_the_folder_says(run: Path) -> None:
     data = section(text, "Data")
     assert "[stanfordnlp/sst2](https://huggingface.co/datasets/stanfordnlp/sst2)" in data
     assert "json files; train: `train.jsonl`; test: `test.jsonl`" in data
-    assert "6,000 (62.5%)" in data
+    assert "6,000 (62.5%, planned 60.0%)" in data
     assert "validation is 10% of train" in data
     assert "at most 500 rows" in data
     training = section(text, "Training")

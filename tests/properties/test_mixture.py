@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_nlp.data.micro_batches import micro_batches
-from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.data.mixture import WINDOW_STEPS, Mixture
 from mtl_nlp.data.strategies import STRATEGIES, Shares
 from mtl_nlp.recipe_sampling import SamplingSpec
 
@@ -33,6 +33,7 @@ def options_of(draw: st.DrawFn, strategy: str, names: Sequence[str]) -> dict[str
         "temperature": {"temperature": st.floats(0.5, 50)},
         "capped": {"cap": st.integers(1, 400)},
         "main": {"main": st.sampled_from(names), "ratio": st.sampled_from([0.1, 1 / 3, 2, 7.5])},
+        "dynamic": {"targets": st.just({"task": 0.5})},
     }
     return {key: draw(value) for key, value in options.get(strategy, {}).items()}
 
@@ -41,18 +42,36 @@ def options_of(draw: st.DrawFn, strategy: str, names: Sequence[str]) -> dict[str
 def mixtures(
     draw: st.DrawFn, strategy: str, most_datasets: int = 8
 ) -> tuple[dict[str, np.ndarray], Settings]:
-    """Datasets with their rows' lengths, and the settings of a mixture of them."""
+    """Datasets with their rows' lengths, and the settings of a mixture of them.
+
+    Of a strategy that follows lags also those that are learned, by the step that is the next then.
+    """
     sizes = draw(st.lists(st.integers(1, 300), min_size=1, max_size=most_datasets))
     random = np.random.default_rng(draw(st.integers(0, 99)))
     lengths = {f"d{at}": random.integers(1, 9, size) for at, size in enumerate(sizes)}
     mix = draw(st.sampled_from(["batch", "step"]))
     options = options_of(draw, strategy, list(lengths))
+    lags = st.fixed_dictionaries(dict.fromkeys([*lengths, "large"], st.floats(0, 1)))
+    learned = st.dictionaries(st.integers(0, 140), lags, max_size=5)
+    follows = STRATEGIES[strategy].follows == "lags"
     return lengths, {
         "batch_size": draw(st.integers(1, 40)),
         "sampling": SamplingSpec(strategy=strategy, mix=mix, **options),
         "seed": draw(st.integers(0, 2**40)),
         "steps": draw(st.integers(1, 200)),
+        "learned": dict(sorted(draw(learned).items())) if follows else {},
     }
+
+
+def mixture_of(
+    lengths: dict[str, np.ndarray], options: Settings, state: dict[str, Any] | None = None
+) -> Mixture:
+    """The mixture of some settings; with a state, which holds what was learned, as resumed."""
+    rest = {key: value for key, value in options.items() if key != "learned"}
+    mixture = Mixture(lengths, **rest, state=state)
+    for step, lags in options["learned"].items() if state is None else ():
+        mixture.learn(step, {name: lags[name] for name in lengths})
+    return mixture
 
 
 def rows_of(mixture: Mixture, steps: range) -> Rows:
@@ -67,10 +86,23 @@ def rows_of(mixture: Mixture, steps: range) -> Rows:
 def test_resuming_at_any_step_goes_on_with_the_same_plans(data, strategy: str, step: int) -> None:
     lengths, options = data.draw(mixtures(strategy))
     steps = range(step, step + 40)
-    state = json.loads(json.dumps(Mixture(lengths, **options).state(step)))
-    resumed = Mixture(lengths, **options, state=state)
-    assert rows_of(resumed, steps) == rows_of(Mixture(lengths, **options), steps)
+    state = json.loads(json.dumps(mixture_of(lengths, options).state(step)))
+    resumed = mixture_of(lengths, options, state)
+    assert rows_of(resumed, steps) == rows_of(mixture_of(lengths, options), steps)
     assert resumed.state(step) == state
+
+
+@settings(max_examples=15, deadline=None)
+@given(case=mixtures("dynamic"))
+def test_lags_that_are_learned_on_the_way_change_nothing_before_them(case) -> None:
+    lengths, options = case
+    known, learning = (mixture_of(lengths, options | more) for more in ({}, {"learned": {}}))
+    for step in range(150):
+        if step in options["learned"]:
+            lags = options["learned"][step]
+            learning.learn(step, {name: lags[name] for name in lengths})
+        assert rows_of(learning, range(step, step + 1)) == rows_of(known, range(step, step + 1))
+    assert learning.state(149) == known.state(149)
 
 
 @every_strategy
@@ -78,7 +110,7 @@ def test_resuming_at_any_step_goes_on_with_the_same_plans(data, strategy: str, s
 @given(data=st.data(), random=st.randoms(use_true_random=False))
 def test_the_order_of_asking_changes_nothing(data, strategy: str, random) -> None:
     lengths, options = data.draw(mixtures(strategy))
-    mixture, steps = Mixture(lengths, **options), list(range(0, 100, 19))
+    mixture, steps = mixture_of(lengths, options), list(range(0, 100, 19))
     before = {step: rows_of(mixture, range(step, step + 1)) for step in steps}
     random.shuffle(steps)
     assert {step: rows_of(mixture, range(step, step + 1)) for step in steps} == before
@@ -90,7 +122,7 @@ def test_the_order_of_asking_changes_nothing(data, strategy: str, random) -> Non
 def test_another_seed_draws_other_rows_in_the_same_shares(data, strategy: str) -> None:
     lengths, options = data.draw(mixtures(strategy))
     lengths["large"] = np.arange(300)
-    seeds = [Mixture(lengths, **options | {"seed": seed}) for seed in (1, 2)]
+    seeds = [mixture_of(lengths, options | {"seed": seed}) for seed in (1, 2)]
     assert rows_of(seeds[0], range(60)) != rows_of(seeds[1], range(60))
     one, other = (counts_of(mixture, 60) for mixture in seeds)
     if STRATEGIES[strategy].shuffles:  # the datasets' turns are drawn anew, their number is not
@@ -105,7 +137,7 @@ def test_another_seed_draws_other_rows_in_the_same_shares(data, strategy: str) -
 @given(data=st.data())
 def test_every_pass_of_a_dataset_holds_each_row_once(data, strategy: str) -> None:
     lengths, options = data.draw(mixtures(strategy))
-    steps = rows_of(Mixture(lengths, **options), range(100))
+    steps = rows_of(mixture_of(lengths, options), range(100))
     for name, tokens in lengths.items():
         drawn = np.array([row for step in steps for row in step.get(name, [])], dtype=int)
         whole = len(drawn) // len(tokens) * len(tokens)
@@ -119,7 +151,7 @@ def test_every_pass_of_a_dataset_holds_each_row_once(data, strategy: str) -> Non
 @given(data=st.data())
 def test_restarts_are_exactly_the_seams_between_passes(data, strategy: str) -> None:
     lengths, options = data.draw(mixtures(strategy))
-    mixture, drawn = Mixture(lengths, **options), dict.fromkeys(lengths, 0)
+    mixture, drawn = mixture_of(lengths, options), dict.fromkeys(lengths, 0)
     for step in range(80):
         plan = mixture.plan(step)
         for name, rows in plan.rows.items():
@@ -141,15 +173,30 @@ def shares_of(lengths: dict[str, np.ndarray], options: Settings, steps: int) -> 
     """The shares that each of the first steps should have."""
     sizes, sampling = {name: len(one) for name, one in lengths.items()}, options["sampling"]
     strategy = STRATEGIES[sampling.strategy]
-    if not strategy.changes:
-        return [strategy.shares(sizes, **sampling.options)] * steps
     steps_per_pass = math.ceil(sum(sizes.values()) / options["batch_size"])
+    if strategy.follows == "lags":
+        shares = [strategy.shares(sizes, lags=dict.fromkeys(sizes, 1.0))] * steps
+        for step, lags in options["learned"].items():
+            first = next(at for at in windows(steps_per_pass) if at >= step)
+            shares[first:] = [strategy.shares(sizes, lags=lags)] * (steps - first)
+        return shares
+    if strategy.follows is None:
+        return [strategy.shares(sizes, **sampling.options)] * steps
     passes = math.ceil(options["steps"] / steps_per_pass)
     by_pass = [
         strategy.shares(sizes, progress=number / (passes - 1) if passes > 1 else 0)
         for number in range(passes)
     ]
     return [by_pass[min(step // steps_per_pass, passes - 1)] for step in range(steps)]
+
+
+def windows(steps_per_pass: int) -> Iterator[int]:
+    """The first steps of the stretches that are grouped by length together, which part a pass."""
+    parts = max(1, round(steps_per_pass / WINDOW_STEPS))
+    for number in count():
+        yield from (
+            number * steps_per_pass + part * steps_per_pass // parts for part in range(parts)
+        )
 
 
 def stray(
@@ -170,7 +217,7 @@ def stray(
 @given(data=st.data())
 def test_every_step_holds_exactly_the_batch(data, strategy: str) -> None:
     lengths, options = data.draw(mixtures(strategy))
-    counts = counts_of(Mixture(lengths, **options), 80)
+    counts = counts_of(mixture_of(lengths, options), 80)
     assert (counts.sum(axis=1) == options["batch_size"]).all()
     shares = [list(one.values()) for one in shares_of(lengths, options, 80)]
     assert stray(counts, shares, options) < 1  # each share rounded up or down
@@ -183,7 +230,7 @@ def test_every_step_holds_exactly_the_batch(data, strategy: str) -> None:
 @given(data=st.data(), most=st.sampled_from([3, MOST_DATASETS]))
 def test_draws_follow_the_shares_at_every_prefix(data, strategy: str, most: int) -> None:
     lengths, options = data.draw(mixtures(strategy, most_datasets=most))
-    mixture = Mixture(lengths, **options)
+    mixture = mixture_of(lengths, options)
     drawn = np.cumsum(counts_of(mixture, 120), axis=0)
     shares = shares_of(lengths, options, 120)
     due = [list(accumulate(one[name] for one in shares)) for name in lengths]
@@ -197,9 +244,20 @@ def test_draws_follow_the_shares_at_every_prefix(data, strategy: str, most: int)
 def test_the_shares_told_are_the_mean_over_the_training(data, strategy: str) -> None:
     lengths, options = data.draw(mixtures(strategy))
     shares = shares_of(lengths, options, options["steps"])
-    assert Mixture(lengths, **options).shares == {
+    assert mixture_of(lengths, options).shares == {
         name: sum(one[name] for one in shares) / len(shares) for name in lengths
     }
+
+
+@every_strategy
+@law
+@given(data=st.data())
+def test_no_step_is_due_less_than_the_least_share(data, strategy: str) -> None:
+    lengths, options = data.draw(mixtures(strategy))
+    mixture, shares = mixture_of(lengths, options), shares_of(lengths, options, 200)
+    for name in lengths:
+        assert 0 < mixture.least_share([name]) <= min(one[name] for one in shares)
+    assert mixture.least_share(list(lengths)) == 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -214,7 +272,7 @@ def test_ranks_and_pieces_part_the_rows_of_a_step(
     case, step: int, micro_batch_size: int, world_size: int, forward_cost: int
 ) -> None:
     lengths, options = case
-    plan = Mixture(lengths, **options).plan(step)
+    plan = mixture_of(lengths, options).plan(step)
     ranks = [
         micro_batches(
             plan,
@@ -243,7 +301,7 @@ def test_ranks_and_pieces_part_the_rows_of_a_step(
     assert {name: sorted(rows) for name, rows in parted.items()} == {
         name: sorted(rows.tolist()) for name, rows in plan.rows.items()
     }
-    for name, count in plan.counts.items():  # every rank has its share of every dataset
+    for name, rows in plan.counts.items():  # every rank has its share of every dataset
         held = [sum(len(piece.get(name, ())) for piece in pieces) for pieces in ranks]
         assert max(held) - min(held) <= 1
-        assert sum(held) == count
+        assert sum(held) == rows

@@ -229,7 +229,7 @@ def test_a_task_not_there_keeps_its_loss(prepared: Prepared, tmp_path: Path) -> 
         ),
         (
             {"balancing": {"method": "pcd"}, "training": {"batch_size": 2}},
-            r"pcd needs every task in every step, but of task 'topic' there are only 0\.8 rows",
+            r"pcd needs every task in every step, but of task 'topic' a step may have only",
         ),
         (
             {"balancing": {"method": "uw"}, "training": {"precision": "fp16"}},

@@ -134,6 +134,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "sampling.cap": (9, False),
     "sampling.main": ("d", False),
     "sampling.ratio": (2.0, False),
+    "sampling.targets": ({"t": 0.5}, False),
     "balancing.method": ("uw", False),
     "balancing.options": ({"mu": 0.5}, False),
     "training.epochs": (4, False),

@@ -158,7 +158,7 @@ def test_a_dataset_that_starts_again_is_told(by_step: Prepared, tmp_path: Path) 
         )
         assert len(re.findall(first, told)) == 1
         assert told.count(f"'{name}' starts again") == 1
-    drawn = re.findall(r"(\w+) (\d+)/\2 \((\d+\.\d) passes\)", told)
+    drawn = re.findall(r"(\w+) (\d+)/\2 \([\d.]+%, planned [\d.]+%, (\d+\.\d) passes\)", told)
     sizes = {name: len(split) for name, split in by_step.train.items()}
     assert {name: passes for name, _, passes in drawn} == {
         name: f"{int(rows) / sizes[name]:.1f}" for name, rows, _ in drawn

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from io import StringIO
 from time import perf_counter
 
@@ -49,8 +50,9 @@ def test_without_a_terminal_there_are_plain_lines_at_every_tenth() -> None:
     with TrainingProgress(console) as progress:
         train(progress)
     first, *lines = file.getvalue().splitlines()
-    assert (
-        first == "training 40 steps; rows planned: sst2 880 (2.0 passes), wnut17 400 (12.5 passes)"
+    assert first == (
+        "training 40 steps; rows planned: sst2 880 (68.8%, 2.0 passes), wnut17 400 (31.2%, 12.5"
+        " passes)"
     )
     steps = [
         re.match(r"step (\d+)/40 \((\d+)%\)  loss sentiment 0\.500, ner 0\.250", line)
@@ -58,7 +60,10 @@ def test_without_a_terminal_there_are_plain_lines_at_every_tenth() -> None:
     ]
     assert [int(match[1]) for match in steps if match] == [1, *range(4, 41, 4)]
     assert len(lines) == 11
-    assert lines[-1].endswith("rows sst2 880/880 (2.0 passes), wnut17 400/400 (12.5 passes)")
+    assert lines[-1].endswith(
+        "rows sst2 880/880 (68.8%, planned 68.8%, 2.0 passes), wnut17 400/400 (31.2%, planned"
+        " 31.2%, 12.5 passes)"
+    )
     assert re.search(r" [\d,]+ tokens/s  \d+:\d\d left$", lines[3])
     assert file.getvalue().isprintable() is False  # line ends
     assert "".join(file.getvalue().split("\n")).isprintable()
@@ -90,7 +95,24 @@ def test_after_a_resume_it_goes_on_where_it_was() -> None:
         train(progress, done=20)
     assert "training 40 steps from step 20 on; " in file.getvalue()
     assert "step 21/40 (52%)" in file.getvalue()
-    assert "rows sst2 880/880 (2.0 passes), wnut17 200/400 (6.2 passes)" in file.getvalue()
+    assert file.getvalue().endswith(
+        "rows sst2 880/880 (81.5%, planned 68.8%, 2.0 passes), wnut17 200/400 (18.5%, planned"
+        " 31.2%, 6.2 passes)\n"
+    )
+
+
+def test_shares_that_follow_the_scores_are_told_and_planned_with() -> None:
+    console, file = plain()
+    with TrainingProgress(console) as progress:
+        progress.start(4, 0, {"a": 20, "b": 20}, sizes={"a": 20, "b": 20})
+        progress.replan({"a": 10, "b": 30}, {"a": Fraction(1, 10), "b": Fraction(9, 10)}, 1)
+        for _ in range(4):
+            progress.step({}, 1, {"a": 3, "b": 7})
+        progress.replan({"a": 10, "b": 30}, {"a": Fraction(1, 2), "b": Fraction(1, 2)}, 4)
+    told = file.getvalue()
+    assert told.count("shares of the draws from step") == 1
+    assert "shares of the draws from step 2 on: a 10.0%, b 90.0%\n" in told
+    assert "a 12/10 (30.0%, planned 25.0%, 0.6 passes)" in told
 
 
 def test_an_evaluation_is_compared_with_those_before() -> None:
@@ -159,7 +181,8 @@ def test_on_a_terminal_a_bar_is_drawn_and_the_cursor_given_back_even_after_an_er
     frame = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).rsplit("step 40/40", 1)[1]
     assert "100%" in frame
     assert "sentiment 0.500   ner 0.250" in frame
-    assert "sst2 880/880 (2.0 passes)   wnut17 400/400 (12.5 passes)" in frame
+    assert "sst2 880/880 (68.8%, planned 68.8%, 2.0 passes)" in frame
+    assert "wnut17 400/400 (31.2%, planned 31.2%, 12.5 passes)" in frame
 
 
 def test_many_losses_flow_over_lines_and_never_past_the_edge() -> None:
