@@ -11,11 +11,24 @@ from torch.nn import functional as F
 
 from mtl_nlp.data.collator import Collator
 from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.data.strategies import STRATEGIES
+from mtl_nlp.recipe_sampling import SamplingSpec
 from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import steps_of, tiny_loop, tiny_model, tiny_recipe
 
 CUTS = (32, 8, 5, 1)  # rows of a piece; 5 leaves a smaller last one
 MIXES = ("batch", "step")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "proportional": {},
+    "round_robin": {},
+    "uniform": {},
+    "weights": {"weights": {"chat": 1.0, "news": 5.0}},
+    "temperature": {"temperature": 3.0},
+    "capped": {"cap": 10},
+    "annealed": {},
+    "main": {"main": "news", "ratio": 0.2},
+    "dynamic": {"targets": {"intent": 0.9, "topic": 0.9}},
+}
 Gradients = dict[str, Tensor]
 
 
@@ -98,6 +111,27 @@ def test_the_gradient_is_that_of_the_whole_step_in_one_batch(
         assert relative_difference(gradients, whole) <= 1e-6, f"pieces of {cut} rows"
         assert records[0]["losses"] == pytest.approx(means, rel=1e-5)
         assert records[0]["grad_norm"] == pytest.approx(norm, rel=1e-5)
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("strategy", sorted(OPTIONS))
+def test_no_strategy_makes_a_step_depend_on_its_cuts(
+    prepared_by_mix: Callable[[str], Prepared], tmp_path: Path, mix: str, strategy: str
+) -> None:
+    prepared = prepared_by_mix(mix)
+    sampling = SamplingSpec(strategy=strategy, mix=mix, **OPTIONS[strategy])
+    recipe = prepared.recipe.model_copy(update={"sampling": sampling})
+    prepared = Prepared(**{**vars(prepared), "recipe": recipe})
+    whole, *cut = (
+        run_steps(prepared, tmp_path / str(rows), cut=rows, steps=1) for rows in (32, 16, 8)
+    )
+    for records, gradients in cut:
+        assert records[0]["rows"] == whole[0][0]["rows"]
+        assert relative_difference(gradients, whole[1]) <= 1e-6
+
+
+def test_every_strategy_is_cut() -> None:
+    assert OPTIONS.keys() == STRATEGIES.keys()
 
 
 def test_what_difference_there_is_is_rounding(
