@@ -51,10 +51,9 @@ class Aggregating(Balancing):
         """Fill the gradients; see the base class."""
         encoder = [p for p in pieces.model.encoder.parameters() if p.requires_grad]
         rows = Rows(pieces, encoder)
-        totals = dict.fromkeys(self.weights, 0.0)
+        totals = pieces.nothing()
         for sums in pieces.sums():
-            for name, one in sums.items():
-                totals[name] += one.item()
+            totals = pieces.added(totals, sums)
             rows.add(
                 {
                     name: self.weights[name] / pieces.counts[name] * one

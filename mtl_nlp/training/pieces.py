@@ -67,14 +67,13 @@ class Pieces:
         self._begin()
         # Data-parallel gradients are means over the processes; the step's is their sum.
         scaled = {name: factor * self.accelerator.num_processes for name, factor in factors.items()}
-        totals = dict.fromkeys(self.model.tasks, 0.0)
+        totals = self.nothing()
         for i, batch in enumerate(self.batches):
             last = i == len(self.batches) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.objective):
                 loss, sums = self.objective(batch.to(self.accelerator.device), scaled, self.key)
                 self.accelerator.backward(loss)
-            for name, one in sums.items():
-                totals[name] += one.item()
+            totals = self.added(totals, sums)
         return self.means(totals)
 
     def forward(self) -> dict[str, float]:
@@ -82,11 +81,10 @@ class Pieces:
 
         It draws the same random numbers, so that both go through the same network.
         """
-        totals = dict.fromkeys(self.model.tasks, 0.0)
+        totals = self.nothing()
         with torch.no_grad():
             for sums in self.sums():
-                for name, one in sums.items():
-                    totals[name] += one.item()
+                totals = self.added(totals, sums)
         return self.means(totals)
 
     def sums(self) -> Iterator[dict[str, Tensor]]:
@@ -99,16 +97,33 @@ class Pieces:
                     found = losses.totals(self.model, batch.to(self.accelerator.device), self.key)
                 yield found
 
-    def means(self, totals: Mapping[str, float]) -> dict[str, float]:
-        """Mean loss of each task that the step has labels of, from this process's sums.
+    def nothing(self) -> Tensor:
+        """Totals to which sums are added, (tasks,).
+
+        They stay on the device until `means` reads them: a number read in each piece would make the
+        host wait for the device, and the device then for the host.
+        """
+        return torch.zeros(
+            len(self.model.tasks), device=self.accelerator.device, dtype=torch.float64
+        )
+
+    def added(self, totals: Tensor, sums: Mapping[str, Tensor]) -> Tensor:
+        """Totals with the sums of one more piece, without a gradient, (tasks,)."""
+        if not sums:
+            return totals
+        none = totals.new_zeros(())
+        return totals + torch.stack(
+            [sums[name].detach() if name in sums else none for name in self.model.tasks]
+        )
+
+    def means(self, totals: Tensor) -> dict[str, float]:
+        """Mean loss of each task that the step has labels of, from this process's totals.
 
         Raises:
             NotFiniteError: If one is not finite.
         """
-        mine = torch.tensor(
-            list(totals.values()), device=self.accelerator.device, dtype=torch.float64
-        )
-        summed = dict(zip(totals, self.over_processes(mine).tolist(), strict=True))
+        tasks = self.model.tasks
+        summed = dict(zip(tasks, self.over_processes(totals).tolist(), strict=True))
         means = {name: summed[name] / self.counts[name] for name in self.present}
         check_losses(means)
         return means
