@@ -159,7 +159,7 @@ def _trainer(rows: TaskRows, seed: int, *, bf16: bool, sampling: str) -> Measure
                 ),
                 train_dataset=encoded,
                 data_collator=_CountingCollator(_collator(name), steps),
-                callbacks=[_Clock(steps)],
+                callbacks=[Clock(steps)],
             )
             trainer.train()
         parts.append(Measured.of(steps))
@@ -182,7 +182,7 @@ class _CountingCollator:
         return batch
 
 
-class _Clock(TrainerCallback):
+class Clock(TrainerCallback):
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 

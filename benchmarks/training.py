@@ -19,10 +19,13 @@ from typing import Any
 
 import stock
 import torch
-from contestants import CONTESTANTS, SKIPPED_STEPS
+from contestants import CONTESTANTS as HERE
+from contestants import SKIPPED_STEPS
 from machine import machine, versions, write_result
+from tasknet_contestant import tasknet_defaults
 
-BASES = ("trainer_defaults", "trainer_grouped_bf16", "bare_fp32", "bare_bf16")
+CONTESTANTS = {**HERE, "tasknet_defaults": tasknet_defaults}
+BASES = ("trainer_defaults", "trainer_grouped_bf16", "tasknet_defaults", "bare_fp32", "bare_bf16")
 SEED = 13  # of the choice of rows; a round's order of rows is seeded by SEED + round
 
 
@@ -90,8 +93,9 @@ def run_process(arguments: argparse.Namespace, name: str, number: int) -> dict[s
     options = {"measure": name, "round": number, "data": arguments.data, "rows": arguments.rows}
     words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
     paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    own = arguments.tasknet if name == "tasknet_defaults" else None
     finished = subprocess.run(
-        [sys.executable, __file__, *words],
+        [own or sys.executable, __file__, *words],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
@@ -167,13 +171,19 @@ def parse_arguments() -> argparse.Namespace:
         "--rows", type=int, default=3000, help="training rows in all, shared out by size"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
+    parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(HERE))
+    parser.add_argument(
+        "--tasknet", help="interpreter that has tasknet beside the rest; measures it too"
+    )
     parser.add_argument("--name", default="training", help="of the file under results/")
     parser.add_argument(
         "--measure", choices=CONTESTANTS, help="only this one, in this process, as JSON"
     )
     parser.add_argument("--round", type=int, default=0, help="with --measure: seeds its order")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.tasknet and "tasknet_defaults" not in arguments.contestants:
+        arguments.contestants.append("tasknet_defaults")
+    return arguments
 
 
 if __name__ == "__main__":
