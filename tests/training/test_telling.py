@@ -29,6 +29,7 @@ class Tracker(GeneralTracker):
         self.logged.append((values, step))
 
 
+SHARES = {"chat": {"planned": 1.0, "drawn": 1.0}}
 FOUND = Judgement({"ner": {"f1": 0.25, "recall": 0.5}, "mean": 0.25}, {"ner": "f1"}, 0.25)
 
 
@@ -58,7 +59,7 @@ def train(tells: Telling, first: int, last: int) -> None:
         tells.start(last, first - 1, {"chat": 9}, sizes={"chat": 3}, rows={"chat": 3 * (first - 1)})
         for step in range(first, last + 1):
             tells.step(plan(step), record(step))
-        tells.evaluation(last, FOUND, Selection(0.25, last))
+        tells.evaluation(last, FOUND, Selection(0.25, last), SHARES)
 
 
 @pytest.mark.parametrize("tracked", [True, False])
@@ -66,7 +67,7 @@ def test_log_trackers_and_progress_are_told_the_same(tmp_path: Path, tracked: bo
     tracker = Tracker()
     tells, shown = telling(tmp_path, tracker, tracked=tracked)
     train(tells, 1, 2)
-    evaluation = {"step": 2, "evaluation": {"validation": FOUND.scores}}
+    evaluation = {"step": 2, "evaluation": {"validation": FOUND.scores}, "shares": SHARES}
     assert log_of(tmp_path) == [record(1), record(2), evaluation]
     values = {"loss": 1.0, "loss/ner": 2.0, "grad_norm": 0.5, "learning_rate": 0.1}
     scores = {"ner/f1": 0.25, "mean": 0.25}
