@@ -7,16 +7,17 @@ import numpy as np
 from mtl_nlp.cuts import cheapest_cuts
 from mtl_nlp.data.apportion import Ints
 from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.data.passes import Numbers
 
 
 def micro_batches(
     plan: StepPlan,
-    lengths: Mapping[str, Ints],
+    lengths: Mapping[str, Numbers],
     most_rows: int,
     *,
     forward_cost: int,
     most_tokens: int | None = None,
-    encoder_rows: Mapping[str, Ints] | None = None,
+    encoder_rows: Mapping[str, Numbers] | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> list[dict[str, Ints]]:
@@ -40,11 +41,11 @@ def micro_batches(
         Dataset name -> rows, for each piece, shortest first; none on a rank without rows.
     """
     rows = np.concatenate(list(plan.rows.values()))
-    tokens = np.concatenate([lengths[name][rows] for name, rows in plan.rows.items()])
+    tokens = _of_rows(lengths, plan)
     counts = (
         np.ones(len(rows), dtype=np.int64)
         if encoder_rows is None
-        else np.concatenate([encoder_rows[name][rows] for name, rows in plan.rows.items()])
+        else _of_rows(encoder_rows, plan)
     )
     dataset = np.repeat(np.arange(len(plan.rows)), list(plan.counts.values()))
     mine = np.lexsort((tokens, dataset))[rank::world_size]
@@ -61,3 +62,9 @@ def micro_batches(
         for piece in np.split(mine, cuts)
         if len(piece)
     ]
+
+
+def _of_rows(numbers: Mapping[str, Numbers], plan: StepPlan) -> Ints:
+    """The numbers of a step's rows, dataset after dataset; they may be kept in few bytes."""
+    found = [numbers[name][rows] for name, rows in plan.rows.items()]
+    return np.concatenate(found).astype(np.int64)

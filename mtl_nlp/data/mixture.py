@@ -3,17 +3,20 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from mtl_nlp.data.apportion import Apportionment, Ints
+from mtl_nlp.data.passes import Numbers, Passes
 from mtl_nlp.data.strategies import Shares
 from mtl_nlp.data.timeline import ByLag
 from mtl_nlp.recipe_sampling import SamplingSpec
 
 WINDOW_STEPS = 50  # grouped by length together: more saves little padding, fewer repeat less alike
+NO_BUFFERS: Mapping[str, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +24,9 @@ class StepPlan:
     """The rows of one optimizer step."""
 
     step: int  # from 0
-    rows: dict[str, Ints]  # dataset -> rows, pass by pass; only datasets drawn from
+    # Dataset -> rows, pass by pass; only datasets drawn from. Of a stream they are numbered on and
+    # on over the passes, in the order that they are read.
+    rows: dict[str, Ints]
     restarts: dict[str, int]  # dataset -> the pass (1 = the second) that it starts in this step
 
     @property
@@ -53,7 +58,7 @@ class Mixture:
 
     How many rows a step holds of which dataset, `Apportionment` tells.
 
-    A dataset is an endless stream of passes, each a fresh permutation of its rows. Windows of some
+    A dataset is drawn from in passes without end, each a fresh order of its rows (`Passes`). Windows of some
     50 steps, which divide a pass over all data evenly, are grouped by length: each step draws from
     the same length quantile of every dataset, the steps stand in random order, and no two passes
     group alike. How long the training is changes no plan, but for a strategy that follows its
@@ -67,6 +72,7 @@ class Mixture:
         steps: Of the whole training; later ones can be planned too.
         state: What ``state`` returned for the step to go on from; earlier steps are then replayed
             from the beginning.
+        buffers: Rows that are shuffled together of each dataset that is read as a stream.
 
     Attributes:
         steps_per_pass: Steps in which as many rows are drawn as all datasets hold together.
@@ -83,13 +89,14 @@ class Mixture:
 
     def __init__(
         self,
-        lengths: Mapping[str, Ints],
+        lengths: Mapping[str, Numbers],
         *,
         batch_size: int,
         sampling: SamplingSpec,
         seed: int,
         steps: int,
         state: Mapping[str, Any] | None = None,
+        buffers: Mapping[str, int] = NO_BUFFERS,
     ) -> None:
         sizes = {name: len(tokens) for name, tokens in lengths.items()}
         if not sizes or not all(sizes.values()):
@@ -107,7 +114,10 @@ class Mixture:
         self._beginning = _Standing(self._window_of(0), nothing, nothing)
         self._restored = self._restore(state) if state is not None else self._beginning
         self._standing = self._restored
-        self._passes: dict[str, tuple[int, Ints]] = {}  # the pass last drawn from, with its number
+        self._passes = {
+            name: Passes(name, size, seed, buffers.get(name)) for name, size in sizes.items()
+        }
+        self._blocks: dict[str, tuple[int, int, Ints]] = {}  # last drawn from, with pass and number
         self._plans: list[StepPlan] = []  # of the window last planned
 
     def plan(self, step: int) -> StepPlan:
@@ -254,9 +264,8 @@ class Mixture:
         that pass: so between two seams come all its rows, each once. Half a pass at a time, for a
         whole one sorted by length would be grouped as every other.
         """
-        lengths = self._lengths[name]
-        size, ends = len(lengths), first + np.cumsum(counts)
-        dealt = []
+        size, ends = len(self._lengths[name]), first + np.cumsum(counts)
+        drawn, dealt = [], []
         for number in range(first // size, -(-int(ends[-1]) // size)):
             begin, middle, end = (number * size + part for part in (0, size // 2, size))
             for low, high in ((begin, middle), (middle, end)):
@@ -264,16 +273,32 @@ class Mixture:
                 if not inside.any():
                     continue
                 start = max(first, low) - begin
-                rows = self._pass(name, number)[start : start + inside.sum()]
-                rows = rows[np.argsort(lengths[rows], kind="stable")]  # equal ones stay shuffled
-                dealt.append(_deal(rows, inside, by_length))
-        return np.concatenate(dealt)
+                drawn.append(self._of_pass(name, number, start, start + int(inside.sum())))
+                dealt.append(inside)
+        lengths = self._lengths[name][np.concatenate(drawn)]
+        ranks = np.split(lengths, np.cumsum([len(rows) for rows in drawn])[:-1])
+        return np.concatenate(
+            [
+                # Stable: rows of equal length stay shuffled.
+                _deal(rows[np.argsort(tokens, kind="stable")], inside, by_length)
+                for rows, tokens, inside in zip(drawn, ranks, dealt, strict=True)
+            ]
+        )
 
-    def _pass(self, name: str, number: int) -> Ints:
-        if self._passes.get(name, (None,))[0] != number:
-            order = self._random(name, number).permutation(len(self._lengths[name]))
-            self._passes[name] = (number, order)
-        return self._passes[name][1]
+    def _of_pass(self, name: str, number: int, start: int, stop: int) -> Ints:
+        """The rows of a pass between two places in it."""
+        size = self._passes[name].block
+        return np.concatenate(
+            [
+                self._block(name, number, block)[max(start - block * size, 0) : stop - block * size]
+                for block in range(start // size, -(-stop // size))
+            ]
+        )
+
+    def _block(self, name: str, number: int, block: int) -> Ints:
+        if self._blocks.get(name, ())[:2] != (number, block):
+            self._blocks[name] = (number, block, self._passes[name].shuffled(number, block))
+        return self._blocks[name][2]
 
     def _random(self, name: str, number: int) -> np.random.Generator:
         return np.random.default_rng([self._seed, crc32(name.encode()), number])

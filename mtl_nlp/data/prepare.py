@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -112,22 +113,46 @@ class EncodedSplit:
     Attributes:
         lengths: Sub-words of the longest encoder row of each row, over all views, (n,).
         encoder_rows: How many of these each row has, over all views, (n,).
-        labelled: By task, whether the row has its label, (n,).
     """
+
+    buffer: int | None = None  # rows that are held at once of a split that is not mapped
 
     def __init__(self, dataset: Dataset, views: Sequence[View]) -> None:
         self._table = dataset.with_format("arrow")
-        sizes = [self._sizes(view) for view in views]
-        self._lengths = {view: _longest(one) for view, one in zip(views, sizes, strict=True)}
-        self.lengths: np.ndarray = np.maximum.reduce(list(self._lengths.values()))
-        self.encoder_rows: np.ndarray = np.sum([one.lengths for one in sizes], axis=0)
-        tasks = [name for name in dataset.column_names if name.startswith(LABELS)]
-        self.labelled: dict[str, np.ndarray] = {
-            name.removeprefix(LABELS): np.asarray(self._column(name).is_valid()) for name in tasks
-        }
+        self.views = tuple(views)
+        self._lengths = {}
+        self.lengths, self.encoder_rows = np.zeros(1, np.uint8), np.zeros(1, np.uint8)
+        for view in self.views:
+            longest, counts = self._sizes(view)
+            self._lengths[view] = longest
+            self.lengths = np.maximum(self.lengths, longest)
+            self.encoder_rows = _narrow(self.encoder_rows.astype(np.int64) + counts)
+        if (self.encoder_rows == self.encoder_rows[0]).all():
+            self.encoder_rows = np.broadcast_to(self.encoder_rows[0], len(self))
 
     def __len__(self) -> int:
         return len(self._table)
+
+    @property
+    def labelled(self) -> dict[str, np.ndarray]:
+        """By task, whether the row has its label, (n,)."""
+        names = [name for name in self._table.column_names if name.startswith(LABELS)]
+        return {
+            name.removeprefix(LABELS): np.asarray(self._column(name).is_valid()) for name in names
+        }
+
+    @property
+    def fingerprint(self) -> int:
+        """A number that changes with the number, order or lengths of the rows."""
+        found = 0
+        for part in np.array_split(self.lengths, 1 + len(self) // _ROWS_PER_PROCESS):
+            found = crc32(part.astype(np.int64).tobytes(), found)
+        return found
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The most encoder rows that a row has, and sub-words that one of them has."""
+        return int(self.encoder_rows.max()), int(self.lengths.max())
 
     def take(self, rows: np.ndarray) -> pa.Table:
         """The columns of these rows."""
@@ -141,17 +166,25 @@ class EncodedSplit:
 
     def lengths_in(self, view: View) -> np.ndarray:
         """Sub-words of the longest encoder row of each row in this view, (n,)."""
-        return self._lengths[view]
+        return self._lengths[view].astype(np.int64)
 
     def _column(self, name: str) -> pa.ChunkedArray:
         return self._table.select_columns([name])[:].column(name)
 
-    def _sizes(self, view: View) -> Ragged:
-        return Ragged.from_arrow(self._column(prefix_of(view) + SIZES).combine_chunks())
+    def _sizes(self, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Sub-words of the longest encoder row of each row, and how many it has, in few bytes."""
+        longest, counts = [], []
+        for chunk in self._column(prefix_of(view) + SIZES).chunks:
+            if len(chunk):
+                sizes = Ragged.from_arrow(chunk)
+                longest.append(_narrow(np.maximum.reduceat(sizes.values, sizes.starts)))
+                counts.append(_narrow(sizes.lengths))
+        return np.concatenate(longest), np.concatenate(counts)
 
 
-def _longest(sizes: Ragged) -> np.ndarray:
-    return np.asarray(np.maximum.reduceat(sizes.values, sizes.starts))
+def _narrow(numbers: np.ndarray) -> np.ndarray:
+    """The same numbers, not negative, in the smallest type that has room for them."""
+    return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 
 def prefix_of(view: View) -> str:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from mtl_nlp.data.apportion import Ints
 from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.data.passes import Numbers
 from mtl_nlp.errors import UserError
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
@@ -25,8 +26,8 @@ Piece = Mapping[str, Ints]
 def largest_piece(
     plans: Iterable[StepPlan],
     cut: Callable[[StepPlan], Sequence[Piece]],
-    lengths: Mapping[str, Ints],
-    encoder_rows: Mapping[str, Ints],
+    lengths: Mapping[str, Numbers],
+    encoder_rows: Mapping[str, Numbers],
 ) -> Piece:
     """The piece with most tokens, padding too, of some steps; empty if there is none.
 
