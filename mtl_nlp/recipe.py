@@ -50,7 +50,7 @@ class DatasetSpec(Spec):
     join: str = " "  # put between the words to encode one string; the same in all datasets
     splits: dict[Split, Annotated[str | float, PlainValidator(values.split_source)]] = {}
     max_rows: dict[Split, Count] = {}  # rows of a seeded sample, per split
-    streaming: Annotated[bool, Field(strict=True), AfterValidator(values.streaming)] = False
+    streaming: Annotated[bool, Field(strict=True)] = False  # train is read as it is needed
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -66,6 +66,8 @@ class DatasetSpec(Spec):
             raise ValueError(f"`choices: {self.choices}` goes with `text` alone")
         values.check_path(self.path, self.data_files)
         values.check_splits(self.path, self.splits, self.data_files or {})
+        if self.streaming:
+            values.check_streaming(self.path, self.splits)
         return self
 
     @property

@@ -107,15 +107,15 @@ def data_files(value: Any) -> dict[str, list[str]] | None:
     return result
 
 
-def streaming(value: bool) -> bool:
-    """False: what is streamed is known row by row, and a training plans over all rows."""
-    if value:
+def check_streaming(path: str, splits: Mapping[str, str | float]) -> None:
+    """A stream is of files that `datasets` streams, and holds nothing out."""
+    if path == "conllu":
+        raise ValueError("`streaming: true` does not go with `path: conllu`, which is read whole")
+    if shares := [split for split, source in splits.items() if isinstance(source, float)]:
         raise ValueError(
-            "true is not possible: rows are shuffled over whole passes and encoded once, so a"
-            " dataset is read whole (from disk, not into memory); take fewer rows with `max_rows`,"
-            " or make a local Parquet copy of those you need"
+            f"`streaming: true` cannot hold out `splits.{shares[0]}: {splits[shares[0]]}` of train,"
+            f" which is read as it comes; give {shares[0]} a split or file of its own"
         )
-    return value
 
 
 def split_source(value: Any) -> str | float:

@@ -281,6 +281,11 @@ def _split_rows(
     """The rows of one split for a saved model, one entry per dataset that has it."""
     rows = []
     for name, spec in recipe.datasets.items():
+        if spec.streaming and split == "train":
+            raise RecipeError(
+                f"datasets.{name}.streaming: train of a stream is not read whole; evaluate another"
+                " split, or set streaming: false"
+            )
         splits = load_splits(name, spec, seed=recipe.seed, needs_train=False)
         if split in splits:
             own = [b for b in bindings if b.dataset == name]

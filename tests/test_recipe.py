@@ -144,7 +144,6 @@ BAD = [
     ("seed=-1", "seed: should be greater than or equal to 0, found -1"),
     ("datasets={}", "datasets: should hold at least one entry"),
     ("datasets.sst2.columns=[a]", "datasets.sst2.columns: unknown key; known are `path`"),
-    ("datasets.sst2.streaming=true", "datasets.sst2.streaming: true is not possible: rows"),
     ("datasets.sst2.streaming='no'", "datasets.sst2.streaming: should be true or false"),
     ("datasets.sst2.path=null", "datasets.sst2.path: missing; give a Hub id, or one of json, csv"),
     ("datasets.sst2.path=jsonl", "`path: jsonl` names no dataset and no loader of files"),

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict, DownloadConfig, load_dataset
+from datasets import Dataset, DatasetDict, DownloadConfig, IterableDatasetDict, load_dataset
 
 from mtl_nlp.data import conllu, csv_files
+from mtl_nlp.data.streams import Stream, open_stream
 from mtl_nlp.errors import DataError
 from mtl_nlp.packages import PREFIX, package_folder
 from mtl_nlp.recipe import DatasetSpec, Split
@@ -28,6 +29,8 @@ def load_splits(
 ) -> dict[str, Dataset]:
     """The splits of one dataset: ``train``, ``validation`` and, where there is one, ``test``.
 
+    Of a dataset that is streamed ``train`` is its first rows.
+
     Args:
         name: The dataset's name in the recipe.
         spec: Where it is, its columns, splits and row limits.
@@ -38,6 +41,9 @@ def load_splits(
     Raises:
         DataError: If it cannot be loaded, lacks a split or column, or a split is empty.
     """
+    if spec.streaming:
+        stream, whole = load_stream(name, spec, seed=seed)
+        return {"train": stream.sample, **whole}
     theirs = _load(name, spec)
     splits: dict[str, Dataset] = {}
     held_out: dict[Split, float] = {}
@@ -73,11 +79,28 @@ def load_splits(
     return {split: splits[split] for split in SPLITS if split in splits}
 
 
-def _load(name: str, spec: DatasetSpec) -> Mapping[str, Dataset]:
+def load_stream(name: str, spec: DatasetSpec, *, seed: int) -> tuple[Stream, dict[str, Dataset]]:
+    """The train split of a dataset as a stream, and the others read whole.
+
+    Args:
+        name: The dataset's name in the recipe.
+        spec: Where it is, its columns, splits and row limits.
+        seed: Of the order of its files.
+
+    Raises:
+        DataError: If it cannot be loaded, lacks a split or column, or a split is empty.
+    """
+    stream, whole = open_stream(name, spec, _load(name, spec), seed=seed)
+    for split, dataset in {"train": stream.sample, **whole}.items():
+        _check_columns(name, spec, split, dataset)
+    return stream, whole
+
+
+def _load(name: str, spec: DatasetSpec) -> Mapping[str, Any]:
     if spec.data_files is None:
         return _load_files(f"dataset {name!r}", spec, None)
     # Each split by itself: read together, all must have the column types of the first.
-    loaded: dict[str, Dataset] = {}
+    loaded: dict[str, Any] = {}
     for split, files in spec.data_files.items():
         loaded |= _load_files(f"dataset {name!r}, split {split}", spec, {split: files})
     return loaded
@@ -85,7 +108,7 @@ def _load(name: str, spec: DatasetSpec) -> Mapping[str, Dataset]:
 
 def _load_files(
     place: str, spec: DatasetSpec, data_files: Mapping[str, list[str]] | None
-) -> Mapping[str, Dataset]:
+) -> Mapping[str, Any]:
     path = spec.path
     if path == conllu.LOADER:
         return _load_conllu(place, data_files or {})
@@ -104,6 +127,7 @@ def _load_files(
             name=spec.name,
             revision=spec.revision,
             data_files=data_files,
+            streaming=spec.streaming,
             download_config=DownloadConfig(disable_tqdm=True),
             **options,
         )
@@ -117,9 +141,9 @@ def _load_files(
             " name and data_files, that the files are whole, and that a column holds one kind of"
             " value"
         ) from error
-    if not isinstance(loaded, DatasetDict):
+    if not isinstance(loaded, DatasetDict | IterableDatasetDict):
         raise DataError(f"{place}: expected a table with splits, found {type(loaded).__name__}")
-    splits: Mapping[str, Dataset] = loaded
+    splits: Mapping[str, Any] = loaded
     return splits
 
 

@@ -43,9 +43,7 @@ def micro_batches(
     rows = np.concatenate(list(plan.rows.values()))
     tokens = _of_rows(lengths, plan)
     counts = (
-        np.ones(len(rows), dtype=np.int64)
-        if encoder_rows is None
-        else _of_rows(encoder_rows, plan)
+        np.ones(len(rows), dtype=np.int64) if encoder_rows is None else _of_rows(encoder_rows, plan)
     )
     dataset = np.repeat(np.arange(len(plan.rows)), list(plan.counts.values()))
     mine = np.lexsort((tokens, dataset))[rank::world_size]

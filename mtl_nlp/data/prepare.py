@@ -35,7 +35,7 @@ _MOST_ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
-class _Rows:
+class EncodedColumns:
     """Turns records of one split into encoded columns."""
 
     encoder: RowEncoder
@@ -215,7 +215,7 @@ def prepare_split(
         DataError: If a row is not what the recipe says; the first such row is named.
     """
     narrow = dataset.select_columns(used_columns(spec, bindings))
-    rows = _Rows(encoder, spec, tuple(tasks), tuple(bindings), dataset.features, place)
+    rows = EncodedColumns(encoder, spec, tuple(tasks), tuple(bindings), dataset.features, place)
     processes = min(os.cpu_count() or 1, len(dataset) // _ROWS_PER_PROCESS)
     encoded = narrow.map(
         rows,
@@ -237,7 +237,7 @@ def used_columns(spec: DatasetSpec, bindings: Sequence[Binding]) -> list[str]:
     return list(dict.fromkeys([*used, *spec.inputs.values()]))
 
 
-def _features(dataset: Dataset, rows: _Rows) -> Features:
+def _features(dataset: Dataset, rows: EncodedColumns) -> Features:
     """The types of the encoded columns, those of labels from the first row that has them."""
     types: dict[str, pa.DataType] = {}
     start, size = 0, 1

@@ -9,7 +9,8 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from mtl_nlp.data.collator import Collator
-from mtl_nlp.data.mixture import Mixture, StepPlan
+from mtl_nlp.data.mixture import WINDOW_STEPS, Mixture, StepPlan
+from mtl_nlp.data.streamed_split import buffers_of
 from mtl_nlp.heads.stock import lay_anew
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.batch import Batch
@@ -123,7 +124,9 @@ class TrainingLoop:
         Raises:
             UserError: If memory runs out, with what to lower.
         """
-        ahead = range(self.done, min(self.done + self.mixture.steps_per_pass, self.steps))
+        streamed = bool(buffers_of(self.data.train))  # of which no more than a window is read ahead
+        most = min(self.mixture.steps_per_pass, WINDOW_STEPS if streamed else self.steps)
+        ahead = range(self.done, min(self.done + most, self.steps))
         plans, data = map(self.mixture.plan, ahead), self.data
         piece = largest_piece(plans, self.cutting.pieces, data.lengths, data.encoder_rows)
         batch = self.cutting.batch(piece, self.done) if piece else None
@@ -163,6 +166,7 @@ class TrainingLoop:
             seed=self.recipe.seed,
             steps=self.steps,
             state=state.mixture if state else None,
+            buffers=buffers_of(self.data.train),
         )
 
     def _announce(self) -> None:

@@ -10,9 +10,11 @@ from mtl_nlp.data.binding import Binding
 from mtl_nlp.data.doctor import Examination, examine
 from mtl_nlp.data.encoding import RowEncoder
 from mtl_nlp.data.learn_tasks import learn_tasks
-from mtl_nlp.data.loading import load_splits
+from mtl_nlp.data.loading import load_splits, load_stream
 from mtl_nlp.data.mixture import Mixture
 from mtl_nlp.data.prepare import EncodedSplit, prepare_split
+from mtl_nlp.data.streamed_split import StreamedSplit, buffers_of, prepare_stream
+from mtl_nlp.data.streams import Stream
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.model.encoders import resolve_encoder
 from mtl_nlp.model.loading import load_tokenizer
@@ -33,7 +35,7 @@ class Prepared:
         encoder: Makes sub-words.
         tasks: By name, with their labels.
         bindings: Where each task finds its labels.
-        splits: By dataset and split.
+        splits: By dataset and split; of train that is streamed the first rows.
         train: Encoded training rows, by dataset.
         notes: What a user should know, such as rows held out.
     """
@@ -43,14 +45,19 @@ class Prepared:
     tasks: Mapping[str, Task]
     bindings: Sequence[Binding]
     splits: Mapping[str, Mapping[str, Dataset]]
-    train: Mapping[str, EncodedSplit]
+    train: Mapping[str, EncodedSplit | StreamedSplit]
     notes: Sequence[str]
 
     def examine(self) -> Examination:
-        """What is in the data and what is doubtful about it; reads every row of every split."""
-        return examine(
-            self.recipe, self.splits, self.tasks, self.bindings, self.encoder, self.train
-        )
+        """What is in the data and what is doubtful about it; reads all that is not streamed."""
+        tables = {
+            name: split.sample if isinstance(split, StreamedSplit) else split
+            for name, split in self.train.items()
+        }
+        found = examine(self.recipe, self.splits, self.tasks, self.bindings, self.encoder, tables)
+        for name, split in self.train.items():
+            found.datasets[name]["rows"]["train"] = len(split)
+        return found
 
     def mixture(self) -> Mixture:
         """The plan of a training's steps from its beginning."""
@@ -61,6 +68,7 @@ class Prepared:
             sampling=recipe.sampling,
             seed=recipe.seed,
             steps=self.steps,
+            buffers=buffers_of(self.train),
         )
 
     def datasets_of_tasks(self) -> dict[str, list[str]]:
@@ -98,10 +106,15 @@ def prepare(recipe: Recipe) -> Prepared:
     tasks, bindings = bind_tasks(recipe)
     check_selection(recipe.evaluation.select, tasks)
     notes: list[str] = []
-    splits = {
-        name: load_splits(name, spec, seed=recipe.seed, say=notes)
-        for name, spec in recipe.datasets.items()
-    }
+    splits: dict[str, dict[str, Dataset]] = {}
+    streams: dict[str, Stream] = {}
+    for name, spec in recipe.datasets.items():
+        if spec.streaming:
+            streams[name], whole = load_stream(name, spec, seed=recipe.seed)
+            splits[name] = {"train": streams[name].sample, **whole}
+            notes.append(_read_as_stream(streams[name]))
+        else:
+            splits[name] = load_splits(name, spec, seed=recipe.seed, say=notes)
     tasks = learn_tasks(tasks, bindings, splits)
     encoder = RowEncoder(
         load_tokenizer(resolve_encoder(recipe.encoder)),
@@ -109,15 +122,21 @@ def prepare(recipe: Recipe) -> Prepared:
         long_text=recipe.long_text,
         stride=recipe.stride,
     )
-    train = {}
+    train: dict[str, EncodedSplit | StreamedSplit] = {}
     for name, spec in recipe.datasets.items():
         own = [b for b in bindings if b.dataset == name]
+        learned, joined = [tasks[b.task] for b in own], _joined(encoder, recipe, name)
+        if name in streams:
+            train[name] = prepare_stream(
+                streams[name], spec=spec, encoder=joined, tasks=learned, bindings=own
+            )
+            continue
         train[name] = prepare_split(
             splits[name]["train"],
             place=f"dataset {name!r}, split train",
             spec=spec,
-            encoder=_joined(encoder, recipe, name),
-            tasks=[tasks[b.task] for b in own],
+            encoder=joined,
+            tasks=learned,
             bindings=own,
         )
     recipe = _with_whole_steps(recipe, tasks, train, say=notes)
@@ -130,7 +149,7 @@ def prepare(recipe: Recipe) -> Prepared:
 def _with_whole_steps(
     recipe: Recipe,
     tasks: Mapping[str, Task],
-    train: Mapping[str, EncodedSplit],
+    train: Mapping[str, EncodedSplit | StreamedSplit],
     *,
     say: list[str],
 ) -> Recipe:
@@ -143,8 +162,14 @@ def _with_whole_steps(
     if not compared:
         return recipe
     training = recipe.training
-    most = max(int(split.encoder_rows.max()) for split in train.values())
-    longest = max(int(split.lengths.max()) for split in train.values())
+    for name, split in train.items():
+        if isinstance(split, StreamedSplit):
+            raise RecipeError(
+                f"datasets.{name}.streaming: task {compared[0]!r} compares all rows of a step, and"
+                " how many tokens these have is not known of a stream; set streaming: false"
+            )
+    largest = [split.largest for split in train.values()]
+    most, longest = (max(numbers) for numbers in zip(*largest, strict=True))
     rows = training.batch_size * most
     reason = (
         f"task {compared[0]!r} compares all rows of a step, which may be {rows} encoder rows of up"
@@ -170,3 +195,12 @@ def _with_whole_steps(
 
 def _joined(encoder: RowEncoder, recipe: Recipe, dataset: str) -> RowEncoder:
     return replace(encoder, join=recipe.datasets[dataset].join)
+
+
+def _read_as_stream(stream: Stream) -> str:
+    first = len(stream.sample)
+    return (
+        f"dataset {stream.name!r} is streamed: {len(stream):,} training rows in"
+        f" {len(stream.sizes):,} files; labels are learned from the first {first:,} rows, which"
+        " alone are examined, and a bad row behind them is only found when it is read"
+    )

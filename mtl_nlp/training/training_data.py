@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from zlib import crc32
 
-import numpy as np
-
+from mtl_nlp.data.passes import Numbers
 from mtl_nlp.data.prepare import EncodedSplit
+from mtl_nlp.data.streamed_split import StreamedSplit
 from mtl_nlp.errors import UserError
 from mtl_nlp.training.evaluation import LabelledRows
 from mtl_nlp.training.further_metrics import NO_FURTHER_METRICS, FurtherMetrics
@@ -24,25 +23,25 @@ class TrainingData:
         further: Metrics that the recipe names beside the tasks' own.
     """
 
-    train: Mapping[str, EncodedSplit]
+    train: Mapping[str, EncodedSplit | StreamedSplit]
     datasets: Mapping[str, Sequence[str]]
     validation: Sequence[LabelledRows]
     further: FurtherMetrics = NO_FURTHER_METRICS
 
     @cached_property
-    def lengths(self) -> dict[str, np.ndarray]:
+    def lengths(self) -> dict[str, Numbers]:
         """Sub-words of each training row, by dataset."""
         return {name: split.lengths for name, split in self.train.items()}
 
     @cached_property
-    def encoder_rows(self) -> dict[str, np.ndarray]:
+    def encoder_rows(self) -> dict[str, Numbers]:
         """Encoder rows of each training row, by dataset."""
         return {name: split.encoder_rows for name, split in self.train.items()}
 
     @cached_property
     def fingerprints(self) -> dict[str, int]:
         """A number for each dataset that changes with the number, order or lengths of its rows."""
-        return {name: crc32(lengths.tobytes()) for name, lengths in self.lengths.items()}
+        return {name: split.fingerprint for name, split in self.train.items()}
 
     @property
     def sizes(self) -> dict[str, int]:

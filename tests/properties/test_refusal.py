@@ -203,8 +203,9 @@ RECIPES = {
         ("tasks.spans.dataset", "news count words", "characters", "two tasks"),
     ),
     "streaming": Mistake(
-        f"{TRAIN} datasets.news.streaming=true",
-        ("datasets.news.streaming", "shuffled over whole passes", "`max_rows`", "Parquet"),
+        f"{TRAIN} 'datasets.news={{path: json, data_files: news.jsonl, tokens: tokens,"
+        " streaming: true, splits: {validation: 0.1}}'",
+        ("datasets.news", "`streaming: true`", "splits.validation: 0.1", "of its own"),
     ),
     "two inputs": Mistake(f"{TRAIN} datasets.news.text=text", ("datasets.news", "keep one")),
     "no input": Mistake(
