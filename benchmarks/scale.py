@@ -32,7 +32,7 @@ from tests.tiny import WORDS, tiny_encoder  # noqa: E402
 TASKS = (2, 10, 100)
 ROWS = (10_000, 1_000_000, 10_000_000)
 BASE_ROWS = 10_000  # different ones
-WARM_UP, STEPS = 50, 250  # steps; a window that is planned together has some 50
+WARM_UP, STEPS = 100, 1500  # steps; they read two buffers of each stream
 
 
 def main() -> None:
@@ -87,7 +87,8 @@ def train_steps(prepared: Any, train: Mapping[str, Any]) -> dict[str, float]:
     seen: list[tuple[float, float, int, int]] = []
 
     class Watch(TrainingProgress):
-        def step(self, *_: Any) -> None:
+        def step(self, *told: Any) -> None:
+            super().step(*told)
             seen.append((time.process_time(), time.perf_counter(), *memory()))
 
     torch.manual_seed(1)
@@ -141,8 +142,16 @@ def repeated(split: Any, rows: int) -> Any:
 def recipe_of(kind: str, size: int, folder: Path) -> Recipe:
     """Two tasks on two datasets, or so many."""
     number = size if kind == "tasks" else 2
-    files = {"train": str(folder / "train.jsonl"), "validation": str(folder / "validation.jsonl")}
-    dataset: dict[str, Any] = {"path": "json", "data_files": files, "text": "text"}
+    train, streaming = [str(folder / "train.jsonl")], kind == "stream"
+    if streaming:  # the same file again and again
+        train *= max(1, size // number // BASE_ROWS)
+    dataset: dict[str, Any] = {
+        "path": "json",
+        "data_files": {"train": train, "validation": str(folder / "validation.jsonl")},
+        "text": "text",
+        "streaming": streaming,
+        **({"max_rows": {"train": size // number}} if streaming else {}),
+    }
     return Recipe(
         encoder=str(folder / "encoder"),
         max_length=32,

@@ -107,7 +107,7 @@ def data_files(value: Any) -> dict[str, list[str]] | None:
     return result
 
 
-def check_streaming(path: str, splits: Mapping[str, str | float]) -> None:
+def check_streaming(path: str, splits: Mapping[Any, str | float]) -> None:
     """A stream is of files that `datasets` streams, and holds nothing out."""
     if path == "conllu":
         raise ValueError("`streaming: true` does not go with `path: conllu`, which is read whole")

@@ -42,8 +42,8 @@ def load_splits(
         DataError: If it cannot be loaded, lacks a split or column, or a split is empty.
     """
     if spec.streaming:
-        stream, whole = load_stream(name, spec, seed=seed)
-        return {"train": stream.sample, **whole}
+        stream, others = load_stream(name, spec, seed=seed)
+        return {"train": stream.sample, **others}
     theirs = _load(name, spec)
     splits: dict[str, Dataset] = {}
     held_out: dict[Split, float] = {}

@@ -58,11 +58,12 @@ class Mixture:
 
     How many rows a step holds of which dataset, `Apportionment` tells.
 
-    A dataset is drawn from in passes without end, each a fresh order of its rows (`Passes`). Windows of some
-    50 steps, which divide a pass over all data evenly, are grouped by length: each step draws from
-    the same length quantile of every dataset, the steps stand in random order, and no two passes
-    group alike. How long the training is changes no plan, but for a strategy that follows its
-    progress; with one that follows lags, plans are also a function of those that were learned.
+    A dataset is drawn from in passes without end, each a fresh order of its rows (`Passes`).
+    Windows of some 50 steps, which divide a pass over all data evenly, are grouped by length: each
+    step draws from the same length quantile of every dataset, the steps stand in random order, and
+    no two passes group alike. How long the training is changes no plan, but for a strategy that
+    follows its progress; with one that follows lags, plans are also a function of those that were
+    learned.
 
     Args:
         lengths: Dataset name -> tokens of each of its training rows, in the recipe's order.

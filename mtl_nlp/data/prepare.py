@@ -46,6 +46,7 @@ class EncodedColumns:
     place: str
 
     def __call__(self, batch: Mapping[str, list[Any]], indices: Sequence[int]) -> pa.Table:
+        """The encoded columns of rows, given by column; their numbers in the split."""
         records = [
             dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
         ]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from datasets import Dataset, Features, IterableDataset
 
 from mtl_nlp.errors import DataError
-from mtl_nlp.recipe import DatasetSpec
+from mtl_nlp.recipe import DatasetSpec, Split
 
 SAMPLE_ROWS = 10_000
 """The first rows of train, which tasks learn their labels from and which are examined."""
@@ -72,7 +72,8 @@ class Stream:
         """The shards in the order of a pass."""
         # A blank keeps this apart from every dataset's name.
         seed = [self.seed, crc32(f"shards of {self.name}".encode()), number]
-        return np.random.default_rng(seed).permutation(len(self.sizes)).tolist()
+        order: list[int] = np.random.default_rng(seed).permutation(len(self.sizes)).tolist()
+        return order
 
     def _read_shard(self, shard: int, place: int) -> Iterator[tuple[int, pa.Table]]:
         before, size, seen = sum(self.sizes[:shard]), self.sizes[shard], 0
@@ -113,7 +114,8 @@ def open_stream(
     Raises:
         DataError: If a split is missing, empty or cannot be read.
     """
-    found = {split: str(spec.splits.get(split, split)) for split in ("train", "validation", "test")}
+    names: tuple[Split, ...] = ("train", "validation", "test")
+    found = {split: str(spec.splits.get(split, split)) for split in names}
     for split, source in found.items():
         if source not in theirs and (split != "test" or split in spec.splits):
             raise DataError(
@@ -124,7 +126,7 @@ def open_stream(
     try:
         sizes = _sizes(theirs[found["train"]], spec.max_rows.get("train"))
         whole = {
-            split: _whole(theirs[source], spec.max_rows.get(split))
+            str(split): _whole(theirs[source], spec.max_rows.get(split))
             for split, source in found.items()
             if source in theirs and split != "train"
         }

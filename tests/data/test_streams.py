@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mtl_nlp.data.loading import load_splits, load_stream
 from mtl_nlp.errors import DataError, RecipeError
@@ -70,7 +71,7 @@ def test_files_that_change_while_they_are_read_are_refused(tmp_path: Path) -> No
 def test_a_stream_needs_a_validation_split_of_its_own(tmp_path: Path) -> None:
     content = write(tmp_path, 50)
     del content["data_files"]["validation"]
-    with pytest.raises(DataError, match="no split 'validation'.*no rows are held out"):
+    with pytest.raises(DataError, match=r"no split 'validation'.*no rows are held out"):
         load_stream("d", DatasetSpec(**content), seed=3)
 
 
@@ -89,3 +90,9 @@ def test_what_no_stream_can_do_is_refused(
     task = {"type": "text_classification", "dataset": "d", "label": "number"}
     with pytest.raises(RecipeError, match=message):
         Recipe(encoder="e", datasets={"d": dataset | changes}, tasks={"t": task})
+
+
+def test_the_page_shows_a_recipe() -> None:
+    page = Path(__file__).parents[2] / "docs" / "streaming.md"
+    block = page.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    assert Recipe(encoder="e", **yaml.safe_load(block)).datasets["reviews"].streaming
