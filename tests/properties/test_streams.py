@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from safetensors.torch import load_file
 
 from mtl_nlp.data import streamed_split
 from mtl_nlp.data.streamed_split import StreamedSplit
-from mtl_nlp.errors import DataError
+from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.training import preparation
 from mtl_nlp.training.checkpoints import checkpoints
@@ -82,19 +81,16 @@ def test_plans_of_a_stream_are_the_same_wherever_they_begin(prepared: Prepared, 
 def test_a_run_on_a_stream_goes_on_as_if_it_had_not_stopped(folder: Path) -> None:
     recipe = tiny_recipe(folder, evaluation__every=100, **STREAMED)
     first, last = folder / "whole", folder / "resumed"
-    limits = {"max_steps": 17, "checkpoint_every": 1, "keep_checkpoints": 20}
+    limits = {"max_steps": 17, "checkpoint_every": 6, "keep_checkpoints": 9}
     whole = small_buffers(recipe, 13)
     tiny_loop(whole, tiny_model(whole), first, **limits).run()
-    for stopped in checkpoints(first / "checkpoints")[4:12:7]:
-        prepared = small_buffers(recipe, 13)
-        model = load_model(stopped.path)
-        tiny_loop(prepared, model, last, resume=stopped, **limits).run()
-        ends = [
-            load_file(run / "checkpoints/step-000017/model.safetensors") for run in (first, last)
-        ]
-        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
-        assert steps_of(first)[stopped.step :] == steps_of(last)
-        shutil.rmtree(last)
+    stopped = checkpoints(first / "checkpoints")[0]
+    prepared = small_buffers(recipe, 13)
+    model = load_model(stopped.path)
+    tiny_loop(prepared, model, last, resume=stopped, **limits).run()
+    ends = [load_file(run / "checkpoints/step-000017/model.safetensors") for run in (first, last)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert steps_of(first)[stopped.step :] == steps_of(last)
 
 
 def test_a_bad_row_in_mid_stream_is_named_and_the_last_checkpoint_is_whole(tmp_path: Path) -> None:
@@ -121,3 +117,26 @@ def test_killed_runs_on_a_stream_end_as_one_that_was_not(tmp_path: Path, world_s
     run_until(recipe, None, world_size)
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     assert checkpoints(tmp_path / "run" / "checkpoints")
+
+
+def test_tasks_that_compare_a_whole_step_are_refused(folder: Path) -> None:
+    pairs = folder / "pairs.jsonl"
+    pairs.write_text('{"a": "the good film", "b": "a great movie"}\n' * 20)
+    files = {split: str(pairs) for split in ("train", "validation")}
+    columns = {"path": "json", "data_files": files, "text": "a", "text_pair": "b"}
+    recipe = tiny_recipe(
+        folder,
+        datasets={"pairs": {**columns, "streaming": True}},
+        tasks={"alike": {"type": "sentence_similarity", "dataset": "pairs"}},
+    )
+    with pytest.raises(RecipeError, match=r"datasets\.pairs\.streaming: task 'alike' compares all"):
+        prepare(recipe)
+
+
+def test_no_more_is_held_than_two_windows_of_buffers(folder: Path) -> None:
+    prepared = small_buffers(tiny_recipe(folder, **STREAMED), 5)
+    stream, mixture = prepared.train["chat"], prepared.mixture()
+    per_window = -(-68 // 5) + 1  # of 7 steps, which draw up to 68 rows
+    for step in range(40):
+        stream.take(mixture.plan(step).rows["chat"])
+        assert len(stream._held) <= 2 * per_window
