@@ -66,7 +66,7 @@ def test_a_stream_gives_the_rows_that_a_table_gives_each_once_a_pass(
     assert stream.encoder_rows[places].tolist() == table.encoder_rows.tolist()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(step=st.integers(0, 60))
 def test_plans_of_a_stream_are_the_same_wherever_they_begin(prepared: Prepared, step: int) -> None:
     whole, resumed = prepared.mixture(), prepared.mixture()
