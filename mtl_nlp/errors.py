@@ -19,3 +19,15 @@ class ModelError(UserError):
 
 class HubError(UserError):
     """The Hub refused or could not be reached."""
+
+
+class ElsewhereError(Exception):
+    """Another process of a training has failed, and this one with it.
+
+    Attributes:
+        status: The exit status of that process.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status

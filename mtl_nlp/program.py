@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mtl_nlp.errors import UserError
+from mtl_nlp.errors import ElsewhereError, UserError
 from mtl_nlp.training.interruption import Stopped
 
 MENDABLE, FAILED, INTERRUPTED = 2, 1, 130
@@ -19,7 +19,8 @@ def program(*, debug: bool = False) -> Iterator[None]:
     """Run a block as a program: its errors become one paragraph on stderr and an exit status.
 
     2 is a mistake that the user can mend, 128 + n a training stopped by signal n after its
-    checkpoint, 130 Ctrl-C elsewhere, 1 anything else.
+    checkpoint, 130 Ctrl-C elsewhere, 1 anything else; of several processes all end by the status of
+    the one that fails.
 
     Args:
         debug: Whether tracebacks are shown.
@@ -67,23 +68,33 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def told_of(error: BaseException) -> tuple[int, str]:
+    """The exit status by which an error ends a program, and what is told of it."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, ""
+    if isinstance(error, ElsewhereError):
+        return error.status, str(error)
+    if isinstance(error, Stopped):
+        return 128 + error.signum, f"{error}; go on with --resume"
+    if isinstance(error, UserError):
+        return MENDABLE, f"error: {error}"
+    reason = str(error).strip().partition("\n")[0]
+    what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    return FAILED, f"internal error: {what}"
+
+
 def _tell(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    if isinstance(error, Stopped):
-        _say(f"{error}; go on with --resume")
-        return 128 + error.signum
-    if isinstance(error, UserError):
-        _say(f"error: {error}")
-        return MENDABLE
-    reason = str(error).strip().partition("\n")[0]
-    what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    hint = "" if debug else "; run again with --debug"
-    print(f"internal error: {what}{hint}", file=sys.stderr)
-    return FAILED
+    status, message = told_of(error)
+    if isinstance(error, (ElsewhereError, Stopped, UserError)):
+        _say(message)
+    else:
+        print(message + ("" if debug else "; run again with --debug"), file=sys.stderr)
+    return status
 
 
 def _say(message: str) -> None:
-    """One paragraph, once: every process meets the same mistake."""
-    if is_main_process():
+    """One paragraph, once: every process meets the same mistake, or tells the main one of it."""
+    if is_main_process() and message:
         print("\n".join(filter(str.strip, message.splitlines())), file=sys.stderr)

@@ -15,6 +15,7 @@ from rich.console import Console
 from mtl_nlp.data.bind_tasks import bind_tasks
 from mtl_nlp.data.binding import Binding
 from mtl_nlp.data.loading import load_splits
+from mtl_nlp.ending import ending_together
 from mtl_nlp.errors import DataError, RecipeError
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
@@ -92,6 +93,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
         UserError: If the recipe or data is wrong, or the folder holds a run.
         UnpublishedError: If the run is finished and the Hub refuses it; it is in the error.
         Stopped: If a signal came; a checkpoint was written.
+        ElsewhereError: If another process of several failed.
     """
     check_trackers(recipe.training.trackers)
     quiet_libraries()
@@ -103,6 +105,22 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
             publish_run(finished, recipe, TrainingProgress().say, again=True)
         return finished
     accelerator = build_accelerator(recipe)
+    with ending_together():
+        return _train_together(
+            recipe, folder, changes, accelerator, resume=resume, overwrite=overwrite
+        )
+
+
+def _train_together(
+    recipe: Recipe,
+    folder: OutputFolder,
+    changes: Sequence[str],
+    accelerator: Accelerator,
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> Run:
+    """The part of `train` that several processes go through together."""
     progress = TrainingProgress(None if accelerator.is_main_process else Console(quiet=True))
     with accelerator.main_process_first():
         further = load_further_metrics(recipe, progress.say)
@@ -131,6 +149,7 @@ def train(recipe: Recipe, *, resume: bool = False, overwrite: bool = False) -> R
             progress.say(f"note: {note}")
         folder.begin(prepared.recipe, overwrite=overwrite)
     accelerator.wait_for_everyone()
+    folder.check_seen()
     return _train(loop, prepared, judged, folder, progress)
 
 

@@ -6,18 +6,22 @@ They are forked from a server that has imported everything, so each starts in we
 import math
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -42,6 +46,7 @@ class Ranks:
         world_size: How many they are.
         resume: Whether they go on with it.
         spoilt: The steps, from 1, in which the last one's losses are no numbers.
+        faults: By rank, what befalls it in its third forward; see `strike`.
     """
 
     def __init__(
@@ -51,11 +56,12 @@ class Ranks:
         *,
         resume: bool = False,
         spoilt: range | None = None,
+        faults: Mapping[int, str] | None = None,
     ) -> None:
         self.folder = Path(recipe.output)
         self.processes = [
-            start(train_as_rank, recipe, resume, environment, spoilt)
-            for environment in environments(world_size)
+            start(train_as_rank, recipe, resume, environment, spoilt, (faults or {}).get(rank))
+            for rank, environment in enumerate(environments(world_size))
         ]
 
     def join(self) -> list[int | None]:
@@ -153,8 +159,43 @@ def spoil(steps: range, log: Path) -> None:
     register_module_forward_hook(on_forward)
 
 
+def strike(fault: str) -> None:
+    """Let something befall this process in its third forward.
+
+    Args:
+        fault: ``mistake`` or ``crash``: an error that the user can mend, or another one; ``kill``:
+            -9; ``sleep``: it hangs; ``disk``: it goes on, but no file may grow any more.
+    """
+    from mtl_nlp.errors import UserError
+    from mtl_nlp.training.objective import Objective
+
+    seen = 0
+
+    def on_forward(module: nn.Module, *_: Any) -> None:
+        nonlocal seen
+        seen += isinstance(module, Objective)
+        if seen != 3:
+            return
+        if fault == "mistake":
+            raise UserError("only this process met it; mend it")
+        if fault == "crash":
+            raise RuntimeError("only this process crashed")
+        if fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "sleep":
+            time.sleep(10 * PATIENCE)
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+
+    register_module_forward_pre_hook(on_forward)
+
+
 def train_as_rank(
-    recipe: Recipe, resume: bool, environment: dict[str, int], spoilt: range | None = None
+    recipe: Recipe,
+    resume: bool,
+    environment: dict[str, int],
+    spoilt: range | None = None,
+    fault: str | None = None,
 ) -> None:
     """Train as one process of several; the body of a process."""
     from mtl_nlp.program import program
@@ -165,6 +206,8 @@ def train_as_rank(
     keep_gradients(folder / f"gradients-{rank}.pt")
     if spoilt is not None and rank == environment["WORLD_SIZE"] - 1:
         spoil(spoilt, Path(recipe.output) / "log.jsonl")
+    if fault is not None:
+        strike(fault)
     told_here = folder / f"rank-{rank}.txt"
     with told_here.open("a", buffering=1) as sys.stderr, program(debug=True):
         train(recipe, resume=resume)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl_nlp.errors import DataError
+from mtl_nlp.errors import DataError, ElsewhereError
 from mtl_nlp.program import program
 from mtl_nlp.training.interruption import Stopped
 
@@ -26,6 +26,8 @@ def status_of(error: BaseException, *, debug: bool = False) -> object:
         (Stopped(signal.SIGINT, "stopped at 3"), 130, "stopped at 3; go on with --resume\n"),
         (Stopped(signal.SIGTERM, "stopped at 3"), 143, "stopped at 3; go on with --resume\n"),
         (KeyboardInterrupt(), 130, ""),
+        (ElsewhereError("process 1: error: row 3", 2), 2, "process 1: error: row 3\n"),
+        (ElsewhereError("", 143), 143, ""),
         (
             ZeroDivisionError("a\nb"),
             1,

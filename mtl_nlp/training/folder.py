@@ -2,7 +2,9 @@
 
 import json
 import os
+import platform
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,6 +20,8 @@ from mtl_nlp.training.log import read_log
 CHECKPOINTS = "checkpoints"
 _PART = f".{RECIPE}.*.part"
 """What a process leaves that is killed while it writes the recipe, which comes first."""
+_SEEN_WITHIN = 60.0
+"""Seconds after which a shared file system shows every machine what one of them wrote."""
 _MAY_CHANGE = (
     "output",
     "tasks.*.metrics",
@@ -123,6 +127,22 @@ class OutputFolder:
             raise UserError(
                 f"output: {self.path} cannot be written to: {error.strerror or error}; name another"
             ) from error
+
+    def check_seen(self) -> None:
+        """Refuse a folder that this process, of several machines, does not share with the main one.
+
+        Raises:
+            UserError: If the recipe that the main process has kept in it is not there.
+        """
+        end = time.monotonic() + _SEEN_WITHIN
+        while not (self.path / RECIPE).is_file():
+            if time.monotonic() < end:
+                time.sleep(1)
+                continue
+            raise UserError(
+                f"output: the main process writes {self.path}, which {platform.node()} does not"
+                " see; name a folder on a file system that all machines share"
+            )
 
     def finished(self) -> Run | None:
         """The run, if it is finished."""

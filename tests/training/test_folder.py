@@ -220,6 +220,16 @@ def test_only_what_leaves_the_rest_its_meaning_may_change_at_a_resume(
             folder.check(changed(key, value), resume=True, overwrite=False)
 
 
+def test_a_folder_that_another_machine_does_not_see_is_refused(
+    folder: OutputFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mtl_nlp.training.folder._SEEN_WITHIN", 0.0)
+    folder.check_seen()
+    elsewhere = OutputFolder(folder.path.parent / "two")
+    with pytest.raises(UserError, match=r"output: the main process writes .*two, which .* share"):
+        elsewhere.check_seen()
+
+
 def test_an_old_run_is_cleared_away_only_if_asked(folder: OutputFolder) -> None:
     folder.begin(recipe(seed=1), overwrite=False)
     assert (folder.path / "log.jsonl").exists()
