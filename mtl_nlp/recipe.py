@@ -114,6 +114,7 @@ class TrainingSpec(Spec):
     batch_size: Count = 32  # dataset rows per optimizer step, over all devices and accumulation
     micro_batch_size: Count = 32  # the most encoder rows in one forward
     micro_batch_tokens: Count | None = None  # the most tokens in it, padding too; null: any number
+    gradient_checkpointing: Annotated[bool, Field(strict=True)] = False  # less memory, slower
     learning_rate: Positive = 1e-4  # at its peak
     learning_rates: dict[Text, Positive] = {}  # of parts, by patterns of their parameters' names
     layer_decay: Annotated[float, Field(strict=True, gt=0, le=1)] = 1.0  # of it, a layer down

@@ -26,6 +26,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from mtl_nlp.recipe import Recipe
+from tests.shards import shard_on_cpus
 
 PATIENCE = 120.0
 """Seconds after which processes hang; a busy machine needs a tenth of it."""
@@ -47,6 +48,7 @@ class Ranks:
         resume: Whether they go on with it.
         spoilt: The steps, from 1, in which the last one's losses are no numbers.
         faults: By rank, what befalls it in its third forward; see `strike`.
+        sharded: Whether weights lie in parts on them; they then keep no gradients.
     """
 
     def __init__(
@@ -57,10 +59,19 @@ class Ranks:
         resume: bool = False,
         spoilt: range | None = None,
         faults: Mapping[int, str] | None = None,
+        sharded: bool = False,
     ) -> None:
         self.folder = Path(recipe.output)
         self.processes = [
-            start(train_as_rank, recipe, resume, environment, spoilt, (faults or {}).get(rank))
+            start(
+                train_as_rank,
+                recipe,
+                resume,
+                environment,
+                spoilt,
+                (faults or {}).get(rank),
+                sharded,
+            )
             for rank, environment in enumerate(environments(world_size))
         ]
 
@@ -196,6 +207,7 @@ def train_as_rank(
     environment: dict[str, int],
     spoilt: range | None = None,
     fault: str | None = None,
+    sharded: bool = False,
 ) -> None:
     """Train as one process of several; the body of a process."""
     from mtl_nlp.program import program
@@ -203,7 +215,10 @@ def train_as_rank(
 
     become_rank(environment)
     rank, folder = environment.get("RANK", 0), Path(recipe.output).parent
-    keep_gradients(folder / f"gradients-{rank}.pt")
+    if sharded:
+        shard_on_cpus()
+    else:
+        keep_gradients(folder / f"gradients-{rank}.pt")
     if spoilt is not None and rank == environment["WORLD_SIZE"] - 1:
         spoil(spoilt, Path(recipe.output) / "log.jsonl")
     if fault is not None:

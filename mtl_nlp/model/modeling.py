@@ -15,7 +15,7 @@ from mtl_nlp.heads.by_task import HeadsByTask
 from mtl_nlp.heads.layer_mix import LayerMix, MixingHead, as_read_by
 from mtl_nlp.heads.reading import ReadingHead
 from mtl_nlp.heads.states import EncoderStates
-from mtl_nlp.model.batch import Targets
+from mtl_nlp.model.batch import Batch, Targets
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.encoders import load_encoder, shared_part
 from mtl_nlp.model.hub_model import HubModel
@@ -194,6 +194,12 @@ class MultiTaskModel(HubModel, WithHeads):
             if labels is not None:
                 sums[name] = task.loss(logits[name], labels)
         return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
+
+    def encode(self, batch: Batch) -> Tensor:
+        """The encoder's hidden states of a batch, (rows, seq_len, hidden), and nothing more."""
+        return self._read(
+            batch.input_ids, batch.attention_mask, batch.token_type_ids, None, {}
+        ).hidden_states
 
     def _read(
         self,

@@ -203,7 +203,7 @@ class PackedEncoder:
         }
         if token_type_ids is not None:
             inputs["token_type_ids"] = packing.pack(token_type_ids)
-        with _attending_packed(self.encoder):
+        with attending(self.encoder, _NAME):
             last, mixed = states_of(self.encoder, inputs, mixes)  # (1, tokens + spare, hidden)
         return packing.unpack(last), {name: packing.unpack(one) for name, one in mixed.items()}
 
@@ -242,9 +242,10 @@ def packed_encoder(encoder: PreTrainedModel) -> PackedEncoder | None:
 
 
 @contextmanager
-def _attending_packed(encoder: PreTrainedModel) -> Iterator[None]:
+def attending(encoder: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Let an encoder attend in a way that transformers knows by this name."""
     before = encoder.config._attn_implementation
-    encoder.config._attn_implementation = _NAME
+    encoder.config._attn_implementation = implementation
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.precision import choose_precision
+from mtl_nlp.training.sharding import check_launch
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:
@@ -18,7 +19,9 @@ def build_accelerator(recipe: Recipe) -> Accelerator:
 
     Raises:
         RecipeError: If the device cannot compute in the recipe's precision.
+        UserError: If the launcher was asked for what no training here can do.
     """
+    check_launch()
     cpu = not torch.accelerator.is_available()
     state = PartialState(cpu=cpu)
     AcceleratorState._reset_state()  # else the first training's precision binds all later ones

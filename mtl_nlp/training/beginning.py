@@ -8,6 +8,7 @@ from mtl_nlp.model.encoders import resolve_encoder
 from mtl_nlp.model.limits import check_vocabulary
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.model.recomputing import check_recomputes
 from mtl_nlp.model.warm_start import start_from
 from mtl_nlp.tasks.own import own_types
 from mtl_nlp.training.checkpoints import Checkpoint
@@ -30,16 +31,20 @@ def begin_model(
         ModelError: If the encoder cannot be loaded, or cannot read the tokenizer's sub-words, or
             the model of a warm start does not fit it.
     """
+    recipe = prepared.recipe
     if start is not None:
         model = load_model(start.path, task_types=own_types(prepared.tasks))
         check_vocabulary(model.encoder, prepared.encoder.tokenizer)
+        if recipe.training.gradient_checkpointing:
+            check_recomputes(model.encoder)
         return model
-    recipe = prepared.recipe
     torch.manual_seed(recipe.seed)
     model = MultiTaskModel.from_encoder(
         resolve_encoder(recipe.encoder), {}, dropout=recipe.dropout, max_length=recipe.max_length
     )
     check_vocabulary(model.encoder, prepared.encoder.tokenizer)
+    if recipe.training.gradient_checkpointing:
+        check_recomputes(model.encoder)
     joins = [spec.join for spec in recipe.datasets.values() if spec.tokens is not None]
     model.config.join = joins[0] if joins else model.config.join
     model.config.long_text, model.config.stride = recipe.long_text, recipe.stride

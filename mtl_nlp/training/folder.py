@@ -27,6 +27,7 @@ _MAY_CHANGE = (
     "tasks.*.metrics",
     "training.micro_batch_size",
     "training.micro_batch_tokens",
+    "training.gradient_checkpointing",
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.early_stopping",

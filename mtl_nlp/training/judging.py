@@ -1,13 +1,14 @@
 """A model judged: on validation as it learns, and the best one on every split at the end."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
+from mtl_nlp.heads.stock import lay_anew
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.tasks.base import Task
@@ -16,7 +17,7 @@ from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_ta
 from mtl_nlp.training.further_metrics import FurtherMetrics
 from mtl_nlp.training.selection import Select, selection_score
 from mtl_nlp.training.training_data import TrainingData
-from mtl_nlp.training.tuning import set_tasks, tune_tasks
+from mtl_nlp.training.tuning import tune_tasks
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def judge_best(
 
     Args:
         best: The folder of its checkpoint.
-        predictor: Of the model that was trained, which becomes the best one.
+        predictor: Of the model that was trained.
         splits: By name, the labelled rows of each dataset.
         further: The recipe's own choice of metrics.
         accelerator: The processes that share the rows.
@@ -85,10 +86,9 @@ def judge_best(
     Returns:
         ``{split: {task: {metric: value}, "mean": value}}``.
     """
-    model = predictor.model
-    loaded = load_model(best, task_types=own_types(model.tasks))
-    model.load_state_dict(loaded.state_dict())
-    set_tasks(model, loaded.tasks)
+    loaded = load_model(best, task_types=own_types(predictor.model.tasks))
+    lay_anew(loaded)
+    predictor = replace(predictor, model=loaded.to(accelerator.device))
     return {
         split: _scores(predictor, rows, further, accelerator)
         for split, rows in splits.items()

@@ -1,17 +1,21 @@
 """The checkpoints of a training: written, published, and removed to make room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from mtl_nlp.errors import UserError
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.training.checkpoints import checkpoints, rotate, write_checkpoint
 from mtl_nlp.training.learning import Learning
+from mtl_nlp.training.sharding import gathered, is_sharded
 from mtl_nlp.training.state import TrainingState, load_state
 
 
@@ -52,9 +56,12 @@ class Keeping:
             Its folder; None if the disk would not take it, which is told.
         """
         problem = None
+        optimizer = self.learning.optimizer_state()
+        weights = gathered(self.model.state_dict()) if is_sharded(self.accelerator) else None
+        fill = partial(self._fill, state, weights, optimizer)
         if self.accelerator.is_main_process:
             try:
-                path = write_checkpoint(self.folder, state.step, lambda to: self._fill(to, state))
+                path = write_checkpoint(self.folder, state.step, fill)
             except OSError as error:
                 problem = str(error)
             else:
@@ -97,11 +104,17 @@ class Keeping:
         newest = checkpoints(self.folder)[-self.keep :]
         rotate(self.folder, self.keep, {load_state(one.path).selection.step for one in newest})
 
-    def _fill(self, folder: Path, state: TrainingState) -> None:
+    def _fill(
+        self,
+        state: TrainingState,
+        weights: dict[str, Tensor] | None,
+        optimizer: Mapping[str, Any],
+        folder: Path,
+    ) -> None:
         try:
-            with self.learning.judged():
-                self.model.save_pretrained(folder)
+            with self.learning.averaged():
+                self.model.save_pretrained(folder, state_dict=weights)
             self.tokenizer.save_pretrained(folder)
         except SafetensorError as error:  # what safetensors makes of a full disk
             raise OSError(f"model.safetensors could not be written ({error})") from error
-        self.learning.save(folder, state)
+        self.learning.save(folder, state, optimizer)

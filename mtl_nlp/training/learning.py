@@ -2,9 +2,10 @@
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 
@@ -19,6 +20,13 @@ from mtl_nlp.training.objective import Objective
 from mtl_nlp.training.optimizer import base_rate, build_optimizer, build_schedule
 from mtl_nlp.training.rates import parameter_rates
 from mtl_nlp.training.regularizing import build_losses
+from mtl_nlp.training.sharding import (
+    ShardedObjective,
+    check_sharded,
+    gathered,
+    is_sharded,
+    whole_weights,
+)
 from mtl_nlp.training.state import (
     TrainingState,
     load_average,
@@ -91,10 +99,12 @@ class Learning:
         optimizer = build_optimizer(model, spec, self.balancing.parameters())
         self.schedule = build_schedule(optimizer, spec, steps)
         losses = build_losses(spec.regularization, model.tasks)
-        objective, self.optimizer = accelerator.prepare(Objective(model, losses), optimizer)
+        check_sharded(accelerator, model)
+        wrapped = (ShardedObjective if is_sharded(accelerator) else Objective)(model, losses)
+        self.objective, self.optimizer = accelerator.prepare(wrapped, optimizer)
         self.optimizer_step = OptimizerStep(
             model,
-            objective,
+            self.objective,
             self.optimizer,
             accelerator,
             balancing=self.balancing,
@@ -108,9 +118,15 @@ class Learning:
         """The base learning rate of the next step; parts of the model may have others."""
         return base_rate(self.schedule, self.spec)
 
-    def judged(self) -> AbstractContextManager[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Within, the model has the weights that are judged and kept: their average, if any."""
         return contextlib.nullcontext() if self.average is None else self.average.shown()
+
+    @contextlib.contextmanager
+    def judged(self) -> Iterator[None]:
+        """Within, every process can judge the model, whose weights are as of `averaged`."""
+        with self.averaged(), whole_weights(self.objective, self.accelerator):
+            yield
 
     def step(self, plan: StepPlan, batches: Sequence[Batch], counts: Mapping[str, int]) -> StepDone:
         """Take one step, with what `OptimizerStep.take` takes, gives and raises.
@@ -124,8 +140,18 @@ class Learning:
             self.average.update()
         return done
 
-    def save(self, folder: Path, state: TrainingState) -> None:
+    def optimizer_state(self) -> dict[str, Any]:
+        """Of the optimizer, whole; all processes call it."""
+        state: dict[str, Any] = gathered(self.optimizer.optimizer.state_dict())
+        return state
+
+    def save(self, folder: Path, state: TrainingState, optimizer: Mapping[str, Any]) -> None:
         """Write where optimizer, schedule, balancing and average stand, and the training with them.
+
+        Args:
+            folder: Of the checkpoint.
+            state: Of the training.
+            optimizer: What `optimizer_state` gave.
 
         Raises:
             OSError: If the disk will not take it.
@@ -133,7 +159,7 @@ class Learning:
         save_state(
             folder,
             state,
-            self.optimizer.optimizer,
+            optimizer,
             self.schedule,
             self.accelerator.scaler,
             self.balancing.state(),

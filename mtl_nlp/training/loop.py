@@ -15,6 +15,7 @@ from mtl_nlp.heads.stock import lay_anew
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.model.recomputing import recompute
 from mtl_nlp.recipe import Recipe
 from mtl_nlp.training.agreement import Agreed, agree
 from mtl_nlp.training.checkpoints import Checkpoint
@@ -27,6 +28,7 @@ from mtl_nlp.training.keeping import Keeping
 from mtl_nlp.training.learning import Learning
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection
+from mtl_nlp.training.sharding import is_sharded
 from mtl_nlp.training.skipping import NONE_SKIPPED, NotFiniteError, skip
 from mtl_nlp.training.state import TrainingState, load_state
 from mtl_nlp.training.step import StepDone
@@ -70,6 +72,9 @@ class TrainingLoop:
         self.model, self.predictor, self.accelerator = model, predictor, accelerator
         self.steps = self.spec.steps(sum(data.sizes.values()))
         lay_anew(model)  # so that a resumed training computes the same last bits
+        packed = model.skip_padding()
+        if self.spec.gradient_checkpointing:
+            recompute(model.encoder)
         collator = Collator(model.tasks, int(tokenizer.pad_token_id), Vocabulary(tokenizer))
         self.cutting = Cutting(
             recipe,
@@ -77,7 +82,7 @@ class TrainingLoop:
             collator,
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
-            forward_cost=forward_cost(accelerator.device, packed=model.skip_padding()),
+            forward_cost=forward_cost(accelerator.device, packed=packed),
         )
         self.learning = Learning(recipe, model, data, steps=self.steps, accelerator=accelerator)
         self.telling = Telling(folder, progress, accelerator, tracked=bool(self.spec.trackers))
@@ -106,7 +111,8 @@ class TrainingLoop:
         """
         with self.telling.after(self.done), Interruption() as interruption:
             self._announce()
-            if self.accelerator.device.type != "cpu":  # which refuses no memory, but slows or kills
+            on_cpu = self.accelerator.device.type == "cpu"  # refuses no memory, but slows or kills
+            if not on_cpu and not is_sharded(self.accelerator):
                 self.try_largest_piece()
             while self.done < self.steps and not self._exhausted():
                 began = time.monotonic()

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.training.selection import Selection
+from mtl_nlp.training.sharding import spread
 from mtl_nlp.training.skipping import NONE_SKIPPED, Skips
 
 _STATE, _OPTIMIZER = "state.json", "optimizer.pt"
@@ -45,7 +46,7 @@ class TrainingState:
 def save_state(
     folder: Path,
     state: TrainingState,
-    optimizer: Optimizer,
+    optimizer: Mapping[str, Any],
     schedule: LambdaLR,
     scaler: torch.amp.GradScaler | None,
     balancing: Mapping[str, Any],
@@ -58,7 +59,7 @@ def save_state(
     """
     (folder / _STATE).write_text(json.dumps(asdict(state), indent=2) + "\n", encoding="utf-8")
     content = {
-        "optimizer": optimizer.state_dict(),
+        "optimizer": dict(optimizer),
         "schedule": schedule.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else {},
         "balancing": dict(balancing),
@@ -125,7 +126,7 @@ def load_optimizer(
 ) -> None:
     """Put optimizer, schedule and gradient scaler where they stood at a checkpoint."""
     content = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
-    optimizer.load_state_dict(content["optimizer"])
+    optimizer.load_state_dict(spread(content["optimizer"], optimizer))
     schedule.load_state_dict(content["schedule"])
     if scaler is not None:
         scaler.load_state_dict(content["scaler"])

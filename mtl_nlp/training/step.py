@@ -15,6 +15,7 @@ from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.after import read_by
 from mtl_nlp.training.balancing import Balancing
 from mtl_nlp.training.pieces import Pieces
+from mtl_nlp.training.sharding import even_pieces, is_sharded
 from mtl_nlp.training.skipping import NotFiniteError
 
 _WHOLE_GRADIENTS = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
@@ -74,6 +75,8 @@ class OptimizerStep:
         Raises:
             NotFiniteError: If a loss or the gradient is not finite; the model is as before.
         """
+        if is_sharded(self.accelerator):
+            batches = even_pieces(batches, self.accelerator)
         pieces = Pieces(
             self.model, self.objective, self.accelerator, plan, batches, counts, seed=self.seed
         )

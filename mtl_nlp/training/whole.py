@@ -5,7 +5,7 @@ from accelerate.utils import DistributedType
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe import TrainingSpec
 
-_KEYS = ("unfreeze", "ema")
+_KEYS = ("unfreeze", "ema", "regularization")
 
 
 def check_whole(spec: TrainingSpec, distributed: DistributedType) -> None:

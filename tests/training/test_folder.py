@@ -143,6 +143,7 @@ CHANGES: dict[str, tuple[Any, bool]] = {
     "training.batch_size": (16, False),
     "training.micro_batch_size": (4, True),
     "training.micro_batch_tokens": (4096, True),
+    "training.gradient_checkpointing": (True, True),
     "training.learning_rate": (0.5, False),
     "training.learning_rates": ({"heads": 0.5}, False),
     "training.layer_decay": (0.9, False),

@@ -46,7 +46,7 @@ def test_a_training_goes_on_where_it_stood(tmp_path: Path) -> None:
     whole, half = Training(0), Training(0)
     whole.step(12)
     half.step(5)
-    save_state(tmp_path, STATE, half.optimizer, half.schedule, None, {})
+    save_state(tmp_path, STATE, half.optimizer.state_dict(), half.schedule, None, {})
     resumed = Training(1)
     resumed.model.load_state_dict(half.model.state_dict())
     load_optimizer(tmp_path, resumed.optimizer, resumed.schedule, None)
@@ -60,14 +60,16 @@ def test_the_scale_of_float16_gradients_goes_along(tmp_path: Path) -> None:
     scalers = [torch.amp.GradScaler("cpu", init_scale=scale) for scale in (128.0, 4.0)]
     for scaler in scalers:
         scaler.scale(torch.ones(()))  # makes the scale
-    save_state(tmp_path, STATE, training.optimizer, training.schedule, scalers[0], {})
+    save_state(tmp_path, STATE, training.optimizer.state_dict(), training.schedule, scalers[0], {})
     load_optimizer(tmp_path, training.optimizer, training.schedule, scalers[1])
     assert scalers[1].get_scale() == 128.0
 
 
 def test_what_is_saved_is_read_back_to_the_last_digit(tmp_path: Path) -> None:
     training = Training(0)
-    save_state(tmp_path, STATE, training.optimizer, training.schedule, None, {"x": [1.5]})
+    save_state(
+        tmp_path, STATE, training.optimizer.state_dict(), training.schedule, None, {"x": [1.5]}
+    )
     assert load_state(tmp_path) == STATE
     assert load_balancing(tmp_path) == {"x": [1.5]}
 
