@@ -10,8 +10,8 @@ from accelerate.utils import DistributedDataParallelKwargs
 
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.recipe import Recipe
+from mtl_nlp.training.launch import check_launch
 from mtl_nlp.training.precision import choose_precision
-from mtl_nlp.training.sharding import check_launch
 
 
 def build_accelerator(recipe: Recipe) -> Accelerator:

@@ -7,7 +7,6 @@ comes by itself.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,34 +23,9 @@ from mtl_nlp.errors import RecipeError, UserError
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.tasks.after import read_by
+from mtl_nlp.training.launch import asked
 from mtl_nlp.training.objective import Objective
 from mtl_nlp.training.task_losses import PLAIN, TaskLosses
-
-
-def check_launch() -> None:
-    """Refuse what `accelerate launch` was asked for and no training here can do.
-
-    Raises:
-        UserError: If it is DeepSpeed or Megatron-LM, or FSDP in a form that was never tried.
-    """
-    mend = "; use DDP, or FSDP2 as in recipes/accelerate/fsdp2.yaml"
-    for name in ("DEEPSPEED", "MEGATRON_LM"):
-        if _asked(f"ACCELERATE_USE_{name}"):
-            raise UserError(
-                f"accelerate launch: {name} takes gradients, clipping and the optimizer's steps"
-                f" into its own hands, where a step's idle heads cannot be left alone{mend}"
-            )
-    if not _asked("ACCELERATE_USE_FSDP"):
-        return
-    if os.environ.get("FSDP_VERSION", "1") != "2":
-        raise UserError(f"accelerate launch: expected fsdp_version 2, found 1{mend}")
-    for name in ("CPU_RAM_EFFICIENT_LOADING", "OFFLOAD_PARAMS", "ACTIVATION_CHECKPOINTING"):
-        if _asked(f"FSDP_{name}"):
-            raise UserError(
-                f"accelerate launch: expected fsdp_{name.lower()} false, found true, with which no"
-                " training here was tried; set it to false (training.gradient_checkpointing saves"
-                " memory, too)"
-            )
 
 
 def check_sharded(accelerator: Accelerator, model: MultiTaskModel) -> None:
@@ -61,7 +35,7 @@ def check_sharded(accelerator: Accelerator, model: MultiTaskModel) -> None:
         UserError: If there is nothing that Accelerate shares weights among.
         RecipeError: If a task generates texts.
     """
-    if _asked("ACCELERATE_USE_FSDP") and not is_sharded(accelerator):
+    if asked("ACCELERATE_USE_FSDP") and not is_sharded(accelerator):
         raise UserError(
             f"accelerate launch: FSDP needs several GPUs, found {accelerator.num_processes}"
             f" process{'es' if accelerator.num_processes > 1 else ''} on {accelerator.device.type};"
@@ -170,7 +144,3 @@ def _like(parameter: Tensor, value: Any) -> Any:
     if not isinstance(parameter, DTensor) or getattr(value, "shape", None) != parameter.shape:
         return value
     return distribute_tensor(value, parameter.device_mesh, parameter.placements)
-
-
-def _asked(name: str) -> bool:
-    return os.environ.get(name, "false").lower() in ("true", "1")

@@ -25,7 +25,7 @@ def test_it_goes_on_with_the_same_bits_where_it_was_saved(
     )
     for step in range(6):
         if step == 3:
-            whole.learning.save(tmp_path, whole.standing())
+            whole.learning.save(tmp_path, whole.standing(), whole.learning.optimizer_state())
             again.model.load_state_dict(whole.model.state_dict())
             again.learning.load(tmp_path)
         for loop in (whole, again) if step >= 3 else (whole,):
