@@ -46,7 +46,7 @@ def backward(encoder: PreTrainedModel, *, again: bool) -> tuple[dict[str, Tensor
     input_ids = torch.randint(5, len(VOCABULARY), MASK.shape)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         if packed is not None:
-            states = packed(input_ids, MASK)
+            states, _ = packed(input_ids, MASK)
         else:
             states = encoder(input_ids=input_ids, attention_mask=MASK).last_hidden_state
     (states.sin() * MASK[..., None]).sum().backward()
