@@ -27,6 +27,7 @@ from mtl_nlp.recipe_mistakes import (
 )
 from mtl_nlp.recipe_regularization import RegularizationSpec
 from mtl_nlp.recipe_sampling import SamplingSpec
+from mtl_nlp.recipe_sharing import SharingSpec
 from mtl_nlp.recipe_spec import Count, Positive, Spec, Text, without_nulls
 from mtl_nlp.recipe_warm_start import WarmStartSpec
 
@@ -92,6 +93,7 @@ class TaskSpec(Spec):
         list[str] | str | dict[str, str] | None, PlainValidator(values.label_names_or_column)
     ] = None
     metrics: list[Text] = []  # further metrics, by their names on the Hub
+    sharing: Name | None = None  # name of its adapter; null: as `sharing` says
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -192,6 +194,7 @@ class Recipe(Spec):
     output: Text = "runs/recipe"  # run folder; a recipe read from a file: runs/<the file's stem>
     datasets: Annotated[dict[Name, DatasetSpec], Field(min_length=1)]  # what is sampled
     tasks: Annotated[dict[Name, TaskSpec], Field(min_length=1)]  # what is learned
+    sharing: SharingSpec = SharingSpec()
     sampling: SamplingSpec = SamplingSpec()
     balancing: BalancingSpec = BalancingSpec()
     training: TrainingSpec = TrainingSpec()
@@ -210,6 +213,8 @@ class Recipe(Spec):
                 *broken_references(self.datasets, by_task, self.evaluation.select),
                 *unequal_joins(joins),
                 *self.sampling.misnamed(self.datasets, by_task),
+                *self.sharing.misnamed(self.tasks),
+                *self.sharing.clashes(self.training, self.tasks),
             ]
         if mistakes:
             raise RecipeError(together(mistakes))

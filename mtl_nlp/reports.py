@@ -123,7 +123,11 @@ def _budget(report: Mapping[str, Any], recipe: Recipe) -> Iterator[RenderableTyp
     grid.add_row("heads", f"{heads} parameters")
     if "decoder" in parameters:
         grid.add_row("decoder", f"{_size(parameters['decoder'])} parameters")
-    if "learning" in parameters:
+    if "adapters" in parameters:
+        adapters = ", ".join(f"{n} {_size(count)}" for n, count in parameters["adapters"].items())
+        learning = f"{_size(parameters['learning'])} parameters learn in all"
+        grid.add_row("adapters", f"{recipe.sharing.method}: {adapters} parameters; {learning}")
+    elif "learning" in parameters:
         grid.add_row("learning", f"{_size(parameters['learning'])} parameters; the rest is frozen")
     grid.add_row("output", recipe.output)
     yield grid

@@ -52,6 +52,12 @@ def test_evaluate_is_loaded_only_where_a_recipe_names_a_metric() -> None:
     assert "evaluate" not in loaded
 
 
+def test_peft_is_loaded_only_where_a_model_has_adapters() -> None:
+    loaded = loaded_by("import mtl_nlp.inference.pipeline")  # training: transformers itself
+    assert "transformers" in loaded
+    assert "peft" not in loaded
+
+
 @pytest.mark.parametrize("name", sorted(set(mtl_nlp.__all__)))
 def test_every_public_name_is_there(name: str) -> None:
     assert getattr(mtl_nlp, name) is not None

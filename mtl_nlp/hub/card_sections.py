@@ -36,7 +36,13 @@ def summary(source: RunFolder) -> str:
         sentences.append(f"The encoder started from {named(start)}.")
     if warm := warm_start(source):
         sentences.append(f"Training went on from the weights of {named(warm)}.")
-    if (size := known(lambda: source.parameters)) is not None:
+    size, base = known(lambda: source.parameters), (config.sharing or {}).get("base")
+    if base is not None:
+        sentences.append(
+            f"Its weights were frozen and are not in here, but fetched from {named(base['name'])}"
+            f" at commit {code(base['revision'])} when the model is loaded."
+        )
+    elif size is not None:
         sentences.append(f"The whole model has {_amount(size)} parameters.")
     return " ".join(sentences)
 

@@ -159,11 +159,12 @@ class Predictor:
         numbers = np.flatnonzero(np.any(list(member.values()), axis=0)) if member else np.arange(0)
         numbers = numbers[np.argsort(-rows.lengths[numbers], kind="stable")]
         ends = np.cumsum(rows.encoder_rows.counts[numbers])
-        start = 0
+        start, copies = 0, self.model.copies(member)
         while start < len(numbers):
-            before, most = ends[start - 1] if start else 0, self.batch_size
+            before, most = ends[start - 1] if start else 0, self.batch_size // copies
             if self.batch_tokens is not None:
-                most = min(most, self.batch_tokens // int(rows.lengths[numbers[start]]))
+                longest = int(rows.lengths[numbers[start]])
+                most = min(most, self.batch_tokens // copies // longest)
             stop = int(np.searchsorted(ends, before + most, side="right"))
             yield numbers[start : max(stop, start + 1)]
             start = max(stop, start + 1)

@@ -27,6 +27,8 @@ class MultiTaskConfig(PreTrainedConfig):
         stride: Sub-words that a window shares with the one before it.
         generation: How the checkpoint's decoder generates, where a task needs it; None: as the
             encoder's configuration says.
+        sharing: What of the encoder the tasks share, and the adapter of each, as
+            `mtl_nlp.model.adapters.Sharing` writes it; None: all of it.
     """
 
     model_type = "mtl_nlp"
@@ -42,6 +44,7 @@ class MultiTaskConfig(PreTrainedConfig):
         long_text: LongText = "cut",
         stride: int = 32,
         generation: Mapping[str, Any] | None = None,
+        sharing: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         if isinstance(encoder_config, dict):
@@ -55,6 +58,7 @@ class MultiTaskConfig(PreTrainedConfig):
         self.long_text = long_text
         self.stride = stride
         self.generation = None if generation is None else dict(generation)
+        self.sharing = None if sharing is None else dict(sharing)
         # Without it transformers would reset the attention of an encoder that is already built.
         kwargs.setdefault("attn_implementation", self.encoder_config._attn_implementation)
         super().__init__(**kwargs)

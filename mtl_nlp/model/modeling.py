@@ -19,7 +19,7 @@ from mtl_nlp.model.batch import Batch, Targets
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.encoders import load_encoder, shared_part
 from mtl_nlp.model.hub_model import HubModel
-from mtl_nlp.model.layers import mixes_of, states_of
+from mtl_nlp.model.layers import NO_MIXES, mixes_of, states_of
 from mtl_nlp.model.limits import check_length, padding_problem
 from mtl_nlp.model.output import MultiTaskOutput
 from mtl_nlp.model.packing import PackedEncoder, packed_encoder
@@ -27,6 +27,7 @@ from mtl_nlp.model.reading import Texts
 from mtl_nlp.model.sources import Source
 from mtl_nlp.model.takeover import take_apart
 from mtl_nlp.model.with_heads import WithHeads
+from mtl_nlp.recipe_sharing import sharing_spec
 from mtl_nlp.tasks.after import check_all_after
 from mtl_nlp.tasks.base import Task
 
@@ -67,6 +68,7 @@ class MultiTaskModel(HubModel, WithHeads):
             {name: self._build_head(task) for name, task in self.tasks.items()}
         )
         self.build_decoder()
+        self.build_adapters()
         self._packed: PackedEncoder | None = None
         self._pretrained: Source | None = None  # the checkpoint of a bare encoder
         self.post_init()  # type: ignore[no-untyped-call]
@@ -79,6 +81,7 @@ class MultiTaskModel(HubModel, WithHeads):
         *,
         dropout: float | None = None,
         max_length: int = 128,
+        sharing: Mapping[str, Any] | None = None,
         revision: str | None = None,
         token: str | None = None,
     ) -> Self:
@@ -87,14 +90,17 @@ class MultiTaskModel(HubModel, WithHeads):
         Args:
             encoder: Folder or Hub id (``org/name``, ``org/name@revision``) of any text encoder
                 that ``AutoModel`` loads.
-            tasks: By name: ``type``, ``labels`` and the type's options.
+            tasks: By name: ``type``, ``labels``, the type's options, and perhaps the name of an
+                adapter as ``sharing``.
             dropout: Probability for every dropout of encoder and heads; None: the encoder's own.
             max_length: Sub-words of one encoder row.
+            sharing: As in a recipe: adapters beside a frozen encoder; None: all of it learns.
             revision: Branch, tag or commit of the Hub repository.
             token: Hub token for a private one.
 
         Raises:
-            RecipeError: If a task is not well described, or the encoder has not so many positions.
+            RecipeError: If a task or what is shared is not well described, or the encoder has not
+                so many positions.
             ModelError: If there is no such encoder, it does not load, or padding changes what it
                 computes.
             HubError: If the Hub refuses or cannot be reached.
@@ -110,6 +116,9 @@ class MultiTaskModel(HubModel, WithHeads):
         model.source = model._pretrained = source  # whose decoder or head a task may need
         for name, settings in tasks.items():
             model.add_task(name, settings)
+        if sharing is not None:
+            named = {name: settings.get("sharing") for name, settings in tasks.items()}
+            model.share(sharing_spec(sharing), named)
         model.source = model._pretrained = replace(source, token=None)
         return model
 
@@ -183,43 +192,41 @@ class MultiTaskModel(HubModel, WithHeads):
         names = list(tasks) if tasks is not None else list(targets or self.tasks)
         if unknown := [name for name in names if name not in self.tasks]:
             raise ValueError(f"no task {unknown[0]!r}; the model has {', '.join(self.tasks)}")
-        mixes = mixes_of(names, self.tasks, self.heads)
-        states = self._read(input_ids, attention_mask, token_type_ids, words, mixes)
-        texts = Texts(states, sources, joined)
+        wanted = {name: targets.get(name) for name in names}
+        read = partial(self._encode, mixes_of(names, self.tasks, self.heads))
+        inputs = _inputs(input_ids, attention_mask, token_type_ids)
+        embeddings = self.encoder.get_input_embeddings().weight
+        assert isinstance(embeddings, Tensor)
+        texts = {
+            adapter: Texts(
+                EncoderStates(hidden, attention_mask, words, embeddings, mixed), sources, joined
+            )
+            for adapter, (hidden, mixed) in self.read_by_adapter(
+                read, inputs, wanted, sources
+            ).items()
+        }
         logits, sums = {}, {}
         for name in names:
             task, target = self.tasks[name], targets.get(name)
             rows, labels = (None, None) if target is None else (target.rows, target.labels)
-            logits[name] = texts.logits(task, partial(self._run, name, labels=labels), rows)
+            run = partial(self._run, name, labels=labels)
+            logits[name] = texts[self.adapter_of(name)].logits(task, run, rows)
             if labels is not None:
                 sums[name] = task.loss(logits[name], labels)
         return MultiTaskOutput(logits, sums, {name: self.tasks[name].weight for name in sums})
 
     def encode(self, batch: Batch) -> Tensor:
         """The encoder's hidden states of a batch, (rows, seq_len, hidden), and nothing more."""
-        return self._read(
-            batch.input_ids, batch.attention_mask, batch.token_type_ids, None, {}
-        ).hidden_states
+        inputs = _inputs(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        return self._encode(NO_MIXES, **inputs)[0]
 
-    def _read(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor,
-        token_type_ids: Tensor | None,
-        words: Tensor | None,
-        mixes: Mapping[str, LayerMix],
-    ) -> EncoderStates:
-        """What the encoder makes of the rows; see `forward` and `states_of`."""
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = token_type_ids
+    def _encode(
+        self, mixes: Mapping[str, LayerMix], **inputs: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What the encoder makes of rows, as `states_of` does, without padding where asked for."""
         if self.training and self._packed is not None:
-            hidden, mixed = self._packed(**inputs, mixes=mixes)  # (rows, seq_len, hidden)
-        else:
-            hidden, mixed = states_of(self.encoder, inputs, mixes)
-        embeddings = self.encoder.get_input_embeddings().weight
-        assert isinstance(embeddings, Tensor)
-        return EncoderStates(hidden, attention_mask, words, embeddings, mixed)
+            return self._packed(**inputs, mixes=mixes)
+        return states_of(self.encoder, inputs, mixes)
 
     def _run(self, name: str, states: EncoderStates, labels: Tensor | None) -> Tensor:
         """The logits of a task's head, which may read what other heads make of the same states."""
@@ -249,6 +256,14 @@ class MultiTaskModel(HubModel, WithHeads):
         """
         self._packed = packed_encoder(self.encoder)
         return self._packed is not None
+
+
+def _inputs(
+    input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None
+) -> dict[str, Tensor]:
+    """What an encoder is called with, each (rows, seq_len)."""
+    inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+    return inputs if token_type_ids is None else {**inputs, "token_type_ids": token_type_ids}
 
 
 AutoConfig.register(MultiTaskConfig.model_type, MultiTaskConfig)

@@ -183,16 +183,16 @@ class PackedEncoder:
         self,
         input_ids: Tensor,
         attention_mask: Tensor,
-        token_type_ids: Tensor | None = None,
         mixes: Mapping[str, LayerMix] = NO_MIXES,
+        **more: Tensor,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Hidden states and mixes of layers (rows, seq_len, hidden), 0 at padding.
 
         Args:
             input_ids: Sub-words, (rows, seq_len).
             attention_mask: 1 = sub-word, 0 = padding, (rows, seq_len).
-            token_type_ids: Segments, where the encoder has them, (rows, seq_len).
             mixes: As of `states_of`.
+            more: What else the encoder is called with, such as segments, (rows, seq_len).
         """
         packing = Packing.of(attention_mask)
         positions = torch.arange(input_ids.shape[1]) + self.first_position
@@ -200,9 +200,8 @@ class PackedEncoder:
             "input_ids": packing.pack(input_ids),
             "position_ids": packing.pack(positions.expand_as(input_ids)),
             "packing": packing,
+            **{name: packing.pack(one) for name, one in more.items()},
         }
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = packing.pack(token_type_ids)
         with attending(self.encoder, _NAME):
             last, mixed = states_of(self.encoder, inputs, mixes)  # (1, tokens + spare, hidden)
         return packing.unpack(last), {name: packing.unpack(one) for name, one in mixed.items()}

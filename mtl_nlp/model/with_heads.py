@@ -15,6 +15,7 @@ from mtl_nlp.heads.stock import StockHead, lifting_problem
 from mtl_nlp.model.layers import mixing_problem, states_to_mix
 from mtl_nlp.model.one_decoder import WithDecoder
 from mtl_nlp.model.pretraining import adopt_pretrained
+from mtl_nlp.model.sharing import WithAdapters
 from mtl_nlp.model.sources import Source
 from mtl_nlp.tasks import build_task
 from mtl_nlp.tasks.after import check_after
@@ -22,7 +23,7 @@ from mtl_nlp.tasks.base import Task
 from mtl_nlp.tasks.text_generation import TextGeneration
 
 
-class WithHeads(WithDecoder):
+class WithHeads(WithDecoder, WithAdapters):
     """A model of an encoder and heads whose tasks come and go.
 
     A head is the architecture's own where that computes the same off its stock model.
@@ -38,7 +39,8 @@ class WithHeads(WithDecoder):
 
         Args:
             name: The task's name.
-            task: ``type``, ``labels`` and the type's options.
+            task: ``type``, ``labels``, the type's options, and perhaps the name of an adapter as
+                ``sharing``, of a model that has adapters.
 
         Raises:
             RecipeError: If the task is not well described.
@@ -46,7 +48,7 @@ class WithHeads(WithDecoder):
         """
         if name in self.tasks:
             raise ValueError(f"the model has a task {name!r} already; remove it first")
-        settings = {key: value for key, value in task.items() if key != "type"}
+        settings = {key: value for key, value in task.items() if key not in ("type", "sharing")}
         built = build_task(name, task.get("type", ""), settings, where=f"tasks.{name}")
         if not built.labels and built.fewest_labels:
             raise RecipeError(
@@ -54,12 +56,17 @@ class WithHeads(WithDecoder):
                 f" a {built.type} task"
             )
         try:
-            self.set_head(built)
+            self.set_head(built, adapter=task.get("sharing"))
         except ValueError as error:
             raise RecipeError(f"tasks.{name}: {error}") from error
 
-    def set_head(self, task: Task) -> None:
-        """Give the model a fresh head for a task that is already built."""
+    def set_head(self, task: Task, *, adapter: str | None = None) -> None:
+        """Give the model a fresh head for a task that is already built.
+
+        Args:
+            task: The task.
+            adapter: The name of its adapter, of a model that has some; by default as its others.
+        """
         head: nn.Module
         check_after(task, self.tasks)
         if task.layers == "mix" and (problem := mixing_problem(self.encoder)):
@@ -67,7 +74,7 @@ class WithHeads(WithDecoder):
         if isinstance(task, TextGeneration):
             head = self._build_head(task)
             head.apply(self._init_weights)
-            self._put_head(self.with_decoder(task), head)
+            self._put_head(self.with_decoder(task), head, adapter)
             return
         try:
             head = self.lifted_head(task)
@@ -75,7 +82,7 @@ class WithHeads(WithDecoder):
             task = replace(task, stock=False)
             head = self._build_head(task)
             head.apply(self._init_weights)
-        self._put_head(task, head)
+        self._put_head(task, head, adapter)
 
     def lifted_head(self, task: Task) -> StockHead:
         """A fresh head for a task that is the architecture's own, lifted off its stock model.
@@ -95,11 +102,12 @@ class WithHeads(WithDecoder):
         except ValueError as error:
             raise ModelError(f"task {task.name!r}: {error}") from None
         assert isinstance(head, StockHead)
-        head.to(self.encoder.device, self.encoder.dtype)
-        head.adopt_pooler(self.encoder)
+        encoder = self.stock_encoder()
+        head.to(encoder.device, encoder.dtype)
+        head.adopt_pooler(encoder)
         if isinstance(head, MaskedLanguageHead) and self._pretrained is not None:
             adopt_pretrained(head, self._pretrained, self.config.encoder_config)
-        if problem := lifting_problem(head, self.encoder):
+        if problem := lifting_problem(head, encoder):
             raise ModelError(f"task {task.name!r}: {problem}")
         return head
 
@@ -115,6 +123,7 @@ class WithHeads(WithDecoder):
             raise ValueError(f"task {readers[0]!r} reads task {name!r}; remove that one first")
         del self.tasks[name], self.heads[name]
         self.config.remove_task(name)
+        self.forget_adapter(name)
         self.share_decoder()
 
     def _build_head(self, task: Task) -> nn.Module:
@@ -132,10 +141,11 @@ class WithHeads(WithDecoder):
         if isinstance(module, LayerMix):
             module.reset()
 
-    def _put_head(self, task: Task, head: nn.Module) -> None:
+    def _put_head(self, task: Task, head: nn.Module, adapter: str | None = None) -> None:
         """Take in a task with its head, in the place of one of that name."""
         parameter = next(self.encoder.parameters())
         self.heads[task.name] = head.to(parameter.device, parameter.dtype).train(self.training)
         self.tasks[task.name] = task
         self.config.set_task(task)
+        self.give_adapter(task.name, adapter)
         self.share_decoder()

@@ -126,6 +126,13 @@ def check_balancing(
             f"training.precision: fp16 scales gradients by a factor that {spec.method} would take"
             " for theirs; use bf16 or fp32, or another balancing.method"
         )
+    adapters = set(recipe.sharing.adapters(recipe.tasks).values())
+    if method.aggregates and len(adapters) > 1:
+        raise RecipeError(
+            f"balancing.method: {spec.method} makes one gradient of those that the tasks have of"
+            f" weights that they share, but they have {len(adapters)} adapters; share one adapter,"
+            " or use a method that balances losses, such as uw"
+        )
     if method.needs_all:
         _check_every_step(recipe, datasets, mixture)
 

@@ -58,6 +58,7 @@ def begin_model(
             heads=recipe.warm_start.heads,
             task_types=own_types(prepared.tasks),
         )
+    model.share(recipe.sharing, {name: spec.sharing for name, spec in recipe.tasks.items()})
     return model
 
 
@@ -74,4 +75,5 @@ def count_parameters(model: MultiTaskModel) -> dict[str, Any]:
         },
         **({"decoder": sum(apart)} if apart else {}),
         **({"learning": sum(learning)} if len(learning) < len(list(model.parameters())) else {}),
+        **model.count_adapters(),
     }

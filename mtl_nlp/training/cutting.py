@@ -1,14 +1,17 @@
 """A step cut into this process's pieces, where the cuts save the most time, and made batches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from mtl_nlp.data.apportion import Ints
 from mtl_nlp.data.collator import Collator
 from mtl_nlp.data.drawing import row_places
 from mtl_nlp.data.micro_batches import micro_batches
 from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.data.passes import Numbers
 from mtl_nlp.errors import UserError
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.recipe import Recipe
@@ -36,6 +39,20 @@ def forward_cost(device: torch.device, *, packed: bool) -> int:
     return _LAUNCHES if packed else _FORWARD_COST.get(device.type, _LAUNCHES)
 
 
+@dataclass(frozen=True)
+class _Times:
+    """Numbers of rows, each so many times."""
+
+    numbers: Numbers
+    times: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: Ints, /) -> Ints:
+        return self.numbers[rows] * self.times
+
+
 class Cutting:
     """Cuts the steps of a training.
 
@@ -47,6 +64,7 @@ class Cutting:
         world_size: Number of processes that share a step.
         forward_cost: Tokens that are computed in the time of one more forward and backward, see
             `forward_cost`.
+        copies: How many times a row that all of some tasks read goes through the encoder.
 
     Raises:
         UserError: If a step cannot be shared among the processes.
@@ -61,10 +79,15 @@ class Cutting:
         rank: int,
         world_size: int,
         forward_cost: int,
+        copies: Callable[[Collection[str]], int],
     ) -> None:
         self.spec, self.seed = recipe.training, recipe.seed
         self.data, self.collator = data, collator
         self.rank, self.world_size, self.forward_cost = rank, world_size, forward_cost
+        self.encoder_rows: dict[str, Numbers] = {}
+        for name, rows in data.encoder_rows.items():
+            readers = [task for task, datasets in data.datasets.items() if name in datasets]
+            self.encoder_rows[name] = _Times(rows, copies(readers))
         if self.spec.batch_size < world_size:
             raise UserError(
                 f"training.batch_size: {self.spec.batch_size} rows cannot be shared among"
@@ -91,7 +114,7 @@ class Cutting:
             self.spec.micro_batch_size,
             forward_cost=self.forward_cost,
             most_tokens=self.spec.micro_batch_tokens,
-            encoder_rows=self.data.encoder_rows,
+            encoder_rows=self.encoder_rows,
             rank=self.rank,
             world_size=self.world_size,
         )

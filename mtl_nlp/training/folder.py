@@ -172,9 +172,9 @@ class OutputFolder:
             shares: Planned share of each dataset.
             sizes: Rows that each dataset holds.
         """
-        for file in sorted(best.iterdir()):
+        for file in sorted(path for path in best.rglob("*") if path.is_file()):
             if file.name not in ("state.json", "optimizer.pt"):
-                _put(file, self.path / file.name)
+                _put(file, self.path / file.relative_to(best))
         planned = {name: float(share) for name, share in shares.items()}
         self._plot(primary, best_step, planned, sizes)
         temporary = self.path / f".{METRICS}.tmp"
@@ -210,6 +210,7 @@ def _may_change(place: str) -> bool:
 
 def _put(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.copyfile(source, temporary)
     temporary.replace(target)

@@ -83,6 +83,7 @@ class TrainingLoop:
             rank=accelerator.process_index,
             world_size=accelerator.num_processes,
             forward_cost=forward_cost(accelerator.device, packed=packed),
+            copies=model.copies,
         )
         self.learning = Learning(recipe, model, data, steps=self.steps, accelerator=accelerator)
         self.telling = Telling(folder, progress, accelerator, tracked=bool(self.spec.trackers))
@@ -134,7 +135,7 @@ class TrainingLoop:
         most = min(self.mixture.steps_per_pass, WINDOW_STEPS if streamed else self.steps)
         ahead = range(self.done, min(self.done + most, self.steps))
         plans, data = map(self.mixture.plan, ahead), self.data
-        piece = largest_piece(plans, self.cutting.pieces, data.lengths, data.encoder_rows)
+        piece = largest_piece(plans, self.cutting.pieces, data.lengths, self.cutting.encoder_rows)
         batch = self.cutting.batch(piece, self.done) if piece else None
         optimizer = self.learning.optimizer.optimizer
         try_piece(self.model, batch, optimizer, self.accelerator, self.recipe)

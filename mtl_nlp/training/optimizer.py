@@ -18,7 +18,7 @@ _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with
 def build_optimizer(
     model: nn.Module, spec: TrainingSpec, balancing: Sequence[nn.Parameter] = ()
 ) -> AdamW:
-    """AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101); biases and norms do not decay.
+    """AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101); no biases, norms, factors decay.
 
     Parameters are taken in the order of their rates and names, so that its state fits a model whose
     tasks were added in another order.
@@ -35,10 +35,10 @@ def build_optimizer(
     named = sorted((n, p) for n, p in model.named_parameters() if p.requires_grad)
     groups: list[dict[str, Any]] = []
     for rate in sorted(set(rates.values()), reverse=True):
-        alike = [p for name, p in named if rates[name] == rate]
+        alike = [(name, p) for name, p in named if rates[name] == rate]
         groups += [
             {
-                "params": [p for p in alike if (p.ndim > 1) == decays],
+                "params": [p for name, p in alike if _decays(name, p) == decays],
                 "lr": rate,
                 "weight_decay": spec.weight_decay if decays else 0.0,
             }
@@ -47,6 +47,11 @@ def build_optimizer(
     if balancing:
         groups.append({"params": list(balancing), "weight_decay": 0.0})
     return AdamW(groups, lr=spec.learning_rate, fused=True)
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    """Whether it decays towards 0; a factor of an IA3 adapter changes nothing where it is 1."""
+    return parameter.ndim > 1 and ".ia3_l." not in name
 
 
 def build_schedule(optimizer: torch.optim.Optimizer, spec: TrainingSpec, steps: int) -> LambdaLR:

@@ -33,13 +33,18 @@ def check_sharded(accelerator: Accelerator, model: MultiTaskModel) -> None:
 
     Raises:
         UserError: If there is nothing that Accelerate shares weights among.
-        RecipeError: If a task generates texts.
+        RecipeError: If a task generates texts, or the encoder has adapters.
     """
     if asked("ACCELERATE_USE_FSDP") and not is_sharded(accelerator):
         raise UserError(
             f"accelerate launch: FSDP needs several GPUs, found {accelerator.num_processes}"
             f" process{'es' if accelerator.num_processes > 1 else ''} on {accelerator.device.type};"
             " use recipes/accelerate/cpu.yaml, ddp.yaml or no configuration"
+        )
+    if is_sharded(accelerator) and model.sharing is not None:
+        raise RecipeError(
+            "sharing: adapters beside a frozen encoder were never tried with weights in parts, and"
+            " need little memory; use DDP, or `method: full`"
         )
     if is_sharded(accelerator) and model.decoder is not None:
         raise RecipeError(

@@ -92,9 +92,8 @@ class OptimizerStep:
         """Let the optimizer step; the norm of the gradient before clipping."""
         # A head without a label in the step must not move, by weight decay or momentum.
         taught = read_by(pieces.present, self.model.tasks)
-        for name in self.model.tasks.keys() - taught:
-            for parameter in self.model.heads[name].parameters():
-                parameter.grad = None
+        for parameter in self.model.own_parameters(taught):
+            parameter.grad = None
         norm = self._clip()
         # A scaler skips such a step by itself, and scales down.
         if self.accelerator.scaler is None and not math.isfinite(norm):

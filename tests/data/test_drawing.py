@@ -22,7 +22,7 @@ def encoded(long_text: str) -> EncodedRows:
 @pytest.mark.parametrize("long_text", ["cut", "windows"])
 def test_labels_are_what_is_hidden_text_by_text(long_text: str) -> None:
     plain = encoded(long_text)
-    rows = drawn(plain.encoder_rows, VIEW, 5, plain.vocabulary)
+    rows = drawn(plain.encoder_rows, VIEW, 5, np.arange(len(TEXTS)), plain.vocabulary)
     asked, words, originals = asked_for(rows), rows.token_words(), rows.lined_up("originals")
     assert len(asked) == len(TEXTS)
     for labels, numbers, ids in zip(asked.lists(), words.lists(), originals.lists(), strict=True):

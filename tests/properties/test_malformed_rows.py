@@ -133,7 +133,7 @@ CASES: dict[str, Case] = {
         [
             *([relation(head)] for head in (None, 7, -1, 1, "0", 0.5, False, NAN, HUGE)),
             *([relation(label=label)] for label in (None, "", 1.5, ["in"])),
-            *([{"head": 0, "tail": 1}], [{**relation(), "more": 1}], [relation()] * 2),
+            *([{"head": 0, "tail": 1}], [relation()] * 2),
             *([None], "in", 3, relation(), {"head": [0], "tail": [1, 0], "label": ["in"]}),
         ],
         [{"s": [entity(0, 1), entity(1, 9)]}, {"s": []}, {"s": "p"}],

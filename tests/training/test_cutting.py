@@ -34,6 +34,7 @@ def cutting(
         rank=rank,
         world_size=world_size,
         forward_cost=forward_cost(torch.device("cpu"), packed=False),
+        copies=lambda tasks: 1,
     )
 
 
