@@ -20,7 +20,8 @@ from transformers import AutoTokenizer
 
 from mtl_nlp.data.apportion import Ints
 from mtl_nlp.data.micro_batches import micro_batches
-from mtl_nlp.data.mixture import Mixture, StepPlan
+from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.recipe_sampling import SamplingSpec
 
 SEED = 13
