@@ -91,15 +91,15 @@ def little_memory() -> Iterator[None]:
 def test_where_memory_runs_out_it_says_what_to_lower(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    recipe = tiny_recipe(tmp_path, max_length=512, training__batch_size=100)
+    recipe = tiny_recipe(tmp_path, max_length=512, training__batch_size=700)
     long_rows(tmp_path)
     prepared = prepare(recipe)
-    loop = tiny_loop(prepared, tiny_model(prepared), tmp_path / "run", micro_batch_size=100)
+    loop = tiny_loop(prepared, tiny_model(prepared), tmp_path / "run", micro_batch_size=700)
     loop.cutting.forward_cost = 10**9  # one piece, as on an accelerator
     request.getfixturevalue("little_memory")
     match = (
-        r"the largest piece of a step, 100 encoder rows of \d+ tokens, does not fit in the memory"
-        r" of cpu; lower training.micro_batch_size \(now 100\) or training.micro_batch_tokens, .*"
+        r"the largest piece of a step, 700 encoder rows of \d+ tokens, does not fit in the memory"
+        r" of cpu; lower training.micro_batch_size \(now 700\) or training.micro_batch_tokens, .*"
         r" or max_length \(now 512\): .*memory"
     )
     with pytest.raises(UserError, match=match):
