@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,19 @@ from accelerate.utils import broadcast_object_list
 from rich.console import Console
 
 from mtl_nlp.data.bind_tasks import bind_tasks
-from mtl_nlp.data.binding import Binding
-from mtl_nlp.data.loading import load_splits
 from mtl_nlp.ending import ending_together
-from mtl_nlp.errors import DataError, RecipeError
+from mtl_nlp.errors import DataError
 from mtl_nlp.inference.pipeline import pipeline
 from mtl_nlp.inference.predictor import Predictor
 from mtl_nlp.program import is_main_process, program, quiet_libraries
 from mtl_nlp.recipe import Recipe, check_files
 from mtl_nlp.tables import metrics_table
-from mtl_nlp.tasks.base import Task
 from mtl_nlp.tasks.own import own_types
 from mtl_nlp.training.accelerator import build_accelerator, check_trackers
 from mtl_nlp.training.beginning import begin_model, count_parameters
 from mtl_nlp.training.checkpoints import Checkpoint
 from mtl_nlp.training.draws import check_targets
-from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_rows, labelled_tasks
+from mtl_nlp.training.evaluation import LabelledRows, evaluate_rows, labelled_tasks
 from mtl_nlp.training.folder import CHECKPOINTS, OutputFolder, Run
 from mtl_nlp.training.further_metrics import FurtherMetrics, load_further_metrics
 from mtl_nlp.training.judging import judge_best
@@ -39,6 +35,7 @@ from mtl_nlp.training.preparation import Prepared, prepare
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.publication import UnpublishedError, checkpoint_publisher, publish_run
 from mtl_nlp.training.resumption import newest_checkpoint
+from mtl_nlp.training.saved_model import check_served, split_rows
 from mtl_nlp.training.selection import check_evaluated
 from mtl_nlp.training.training_data import TrainingData
 from mtl_nlp.training.unknown_labels import unknown_labels
@@ -178,8 +175,8 @@ def evaluate(
     progress = TrainingProgress()
     further = load_further_metrics(recipe, progress.say)
     predictor = pipeline(model, task_types=own_types(wanted)).predictor
-    _check_served(wanted, predictor.model.tasks)
-    rows = _split_rows(recipe, split, predictor, bindings)
+    check_served(wanted, predictor.model.tasks)
+    rows = split_rows(recipe, split, predictor, bindings)
     if not labelled_tasks(rows):
         raise DataError(
             f"split {split}: no row of {split} has a label of {', '.join(wanted)}; name a split"
@@ -283,43 +280,3 @@ def _training_loop(
         resume=start,
         published=checkpoint_publisher(recipe, progress.say),
     )
-
-
-def _check_served(wanted: Mapping[str, Task], tasks: Mapping[str, Task]) -> None:
-    """Refuse a recipe with tasks that a model does not have."""
-    for name, task in wanted.items():
-        own = tasks.get(name)
-        if own is None or own.type != task.type:
-            has = ", ".join(f"{n} ({t.type})" for n, t in tasks.items())
-            raise RecipeError(f"tasks.{name}: the model has no {task.type} of that name, but {has}")
-
-
-def _split_rows(
-    recipe: Recipe, split: str, predictor: Predictor, bindings: Sequence[Binding]
-) -> list[LabelledRows]:
-    """The rows of one split for a saved model, one entry per dataset that has it."""
-    rows = []
-    for name, spec in recipe.datasets.items():
-        if spec.streaming and split == "train":
-            raise RecipeError(
-                f"datasets.{name}.streaming: train of a stream is not read whole; evaluate another"
-                " split, or set streaming: false"
-            )
-        splits = load_splits(name, spec, seed=recipe.seed, needs_train=False)
-        if split in splits:
-            own = [b for b in bindings if b.dataset == name]
-            for binding in own:
-                binding.check(split, splits[split])
-            rows.append(
-                labelled_rows(
-                    splits[split],
-                    place=f"dataset {name!r}, split {split}",
-                    spec=spec,
-                    encoder=replace(predictor.encoder, join=spec.join),
-                    tasks=predictor.model.tasks,
-                    bindings=own,
-                )
-            )
-    if not rows:
-        raise RecipeError(f"datasets: none of the recipe's datasets has the split {split!r}")
-    return rows

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from mtl_nlp.recipe import TrainingSpec
+from mtl_nlp.recipe_training import TrainingSpec
 
 PAGE = Path(__file__).parents[1] / "docs" / "memory_and_speed.md"
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_nlp.errors import RecipeError
-from mtl_nlp.recipe import Recipe, TrainingSpec, check_files
+from mtl_nlp.recipe import Recipe, check_files
+from mtl_nlp.recipe_training import TrainingSpec
 
 FULL = """
 encoder: sentence-transformers/all-MiniLM-L6-v2   # Hub id, folder, or package:NAME

@@ -6,8 +6,8 @@ import numpy as np
 
 from mtl_nlp.cuts import cheapest_cuts
 from mtl_nlp.data.apportion import Ints
-from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.data.passes import Numbers
+from mtl_nlp.data.step_plan import StepPlan
 
 
 def micro_batches(

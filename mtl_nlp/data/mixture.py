@@ -11,28 +11,13 @@ import numpy as np
 
 from mtl_nlp.data.apportion import Apportionment, Ints
 from mtl_nlp.data.passes import Numbers, Passes
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.data.strategies import Shares
 from mtl_nlp.data.timeline import ByLag
 from mtl_nlp.recipe_sampling import SamplingSpec
 
 WINDOW_STEPS = 50  # grouped by length together: more saves little padding, fewer repeat less alike
 NO_BUFFERS: Mapping[str, int] = MappingProxyType({})
-
-
-@dataclass(frozen=True, eq=False)
-class StepPlan:
-    """The rows of one optimizer step."""
-
-    step: int  # from 0
-    # Dataset -> rows, pass by pass; only datasets drawn from. Of a stream they are numbered on and
-    # on over the passes, in the order that they are read.
-    rows: dict[str, Ints]
-    restarts: dict[str, int]  # dataset -> the pass (1 = the second) that it starts in this step
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Rows of every dataset in the step."""
-        return {name: len(rows) for name, rows in self.rows.items()}
 
 
 @dataclass(frozen=True)

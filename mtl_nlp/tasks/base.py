@@ -297,10 +297,3 @@ class Task(ABC):
         """
         del rows
         return []
-
-    def label_id(self, label: str) -> int | None:
-        """Position of a label name; None for a name that training did not have."""
-        try:
-            return self.labels.index(label)
-        except ValueError:
-            return None

@@ -147,9 +147,8 @@ class RelationClassification(ClassTask):
         place = {number: i for i, number in enumerate(kept)}
         spans, relations = [value.spans[number] for number in kept], []
         for head, tail, name in value.relations:
-            label = self.label_id(name)
-            if head != tail and {head, tail} <= place.keys() and label is not None:
-                relations += [place[head], place[tail], label]
+            if head != tail and {head, tail} <= place.keys() and name in self.labels:
+                relations += [place[head], place[tail], self.labels.index(name)]
         numbers = [n for one in spans for n in (one.start, one.end - 1, ids.get(one.label, -1))]
         return [len(words), len(spans), *words, *numbers, *relations]
 

@@ -76,8 +76,7 @@ class TextClassification(ClassTask):
     def encode(self, value: str, encoding: Encoding) -> int:
         """The label's id; -100 for a label that training did not have."""
         del encoding
-        index = self.label_id(value)
-        return -100 if index is None else index
+        return self.labels.index(value) if value in self.labels else -100
 
     def collate(self, labels: np.ndarray | Ragged, seq_len: int) -> np.ndarray:
         """Label ids (rows,)."""

@@ -84,9 +84,8 @@ class TokenClassification(ClassTask):
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Span scores with a scheme, else scores of words."""
-        if self.scheme == "none":
-            return ("accuracy", "macro_f1")
-        return ("f1", "precision", "recall", "per_type")
+        of_words = ("accuracy", "macro_f1")
+        return of_words if self.scheme == "none" else ("f1", "precision", "recall", "per_type")
 
     @property
     def logit_names(self) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from mtl_nlp.data.apportion import Ints
 from mtl_nlp.data.collator import Collator
 from mtl_nlp.data.drawing import row_places
 from mtl_nlp.data.micro_batches import micro_batches
-from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.data.passes import Numbers
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.errors import UserError
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.recipe import Recipe

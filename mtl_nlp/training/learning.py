@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import Recipe

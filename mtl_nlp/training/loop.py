@@ -9,7 +9,8 @@ from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
 from mtl_nlp.data.collator import Collator
-from mtl_nlp.data.mixture import WINDOW_STEPS, Mixture, StepPlan
+from mtl_nlp.data.mixture import WINDOW_STEPS, Mixture
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.data.streamed_split import buffers_of
 from mtl_nlp.heads.stock import lay_anew
 from mtl_nlp.inference.predictor import Predictor

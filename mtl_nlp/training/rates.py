@@ -5,7 +5,7 @@ from transformers import PreTrainedModel
 
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.model.depths import parameter_depths
-from mtl_nlp.recipe import TrainingSpec
+from mtl_nlp.recipe_training import TrainingSpec
 from mtl_nlp.training.patterns import met, most_specific
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.hub.run_folder import LOG
 from mtl_nlp.training.judging import Judgement
 from mtl_nlp.training.log import RunLog, read_log

@@ -10,8 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from mtl_nlp.data.apportion import Ints
-from mtl_nlp.data.mixture import StepPlan
 from mtl_nlp.data.passes import Numbers
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.errors import UserError
 from mtl_nlp.model.batch import Batch
 from mtl_nlp.model.modeling import MultiTaskModel

@@ -3,7 +3,7 @@
 from accelerate.utils import DistributedType
 
 from mtl_nlp.errors import RecipeError
-from mtl_nlp.recipe import TrainingSpec
+from mtl_nlp.recipe_training import TrainingSpec
 
 _KEYS = ("unfreeze", "ema", "regularization")
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_nlp.data.micro_batches import micro_batches
-from mtl_nlp.data.mixture import Mixture, StepPlan
+from mtl_nlp.data.mixture import Mixture
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.recipe_sampling import SamplingSpec
 
 

@@ -27,8 +27,7 @@ def test_a_task_does_not_change() -> None:
         TASK.labels = ()  # type: ignore[misc]
 
 
-def test_a_labels_id_is_its_position() -> None:
-    assert [TASK.label_id(label) for label in ("a", "c", "never")] == [0, 2, None]
+def test_the_first_metric_is_the_primary_one() -> None:
     assert TASK.primary == "accuracy"
 
 

@@ -9,7 +9,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor
 from torchjd import aggregation, scalarization
 
-from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.model.modeling import MultiTaskModel
 from mtl_nlp.recipe import BalancingSpec, Recipe

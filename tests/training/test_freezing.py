@@ -6,7 +6,8 @@ from accelerate.utils import DistributedType
 
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.model.modeling import MultiTaskModel
-from mtl_nlp.recipe import Recipe, TrainingSpec
+from mtl_nlp.recipe import Recipe
+from mtl_nlp.recipe_training import TrainingSpec
 from mtl_nlp.training.freezing import Unfreezing, let_learn
 from mtl_nlp.training.whole import check_whole
 from tests.tiny import tiny_encoder

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtl_nlp.recipe import TrainingSpec
+from mtl_nlp.recipe_training import TrainingSpec
 from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 
 

@@ -6,7 +6,7 @@ import torch
 
 from mtl_nlp.errors import RecipeError
 from mtl_nlp.model.modeling import MultiTaskModel
-from mtl_nlp.recipe import TrainingSpec
+from mtl_nlp.recipe_training import TrainingSpec
 from mtl_nlp.training.optimizer import base_rate, build_optimizer, build_schedule
 from mtl_nlp.training.rates import parameter_rates
 from tests.tiny import tiny_encoder

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mtl_nlp.errors import ModelError
-from mtl_nlp.recipe import TrainingSpec
+from mtl_nlp.recipe_training import TrainingSpec
 from mtl_nlp.training.optimizer import build_optimizer, build_schedule
 from mtl_nlp.training.selection import Selection
 from mtl_nlp.training.skipping import Skips

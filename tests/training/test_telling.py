@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from accelerate.tracking import GeneralTracker
 from rich.console import Console
 
-from mtl_nlp.data.mixture import StepPlan
+from mtl_nlp.data.step_plan import StepPlan
 from mtl_nlp.training.judging import Judgement
 from mtl_nlp.training.progress import TrainingProgress
 from mtl_nlp.training.selection import Selection
