@@ -57,6 +57,7 @@ class Kind:
     epochs: int = 3
     max_length: int = 128
     recipe: dict[str, Any] = field(default_factory=dict)
+    select: str = "mean"
 
 
 def encode_texts(rows: Rows, tokenizer: PreTrainedTokenizerBase, names: list[str]) -> Any:
@@ -192,6 +193,7 @@ KINDS = {
         lambda tokenizer: DataCollatorForLanguageModeling(tokenizer, whole_word_mask=True),
         rows=1000,
         epochs=2,
+        select="task.perplexity",
     ),
 }
 LEARNING_RATE = 3e-4
@@ -231,7 +233,8 @@ def both(name: str, data: Path, folder: Path, seed: int, rows: int | None) -> di
         datasets={"data": {**files, **kind.input, "max_rows": most}},
         tasks={"task": {"type": name, "dataset": "data", **kind.task}},
         training={"epochs": kind.epochs, "batch_size": 32, "learning_rate": LEARNING_RATE},
-        evaluation={"every": steps},  # at the end alone, as the Trainer's last weights are taken
+        # At the end alone, as the Trainer's last weights are taken.
+        evaluation={"every": steps, "select": kind.select},
         **kind.recipe,
     )
     run = train(recipe)

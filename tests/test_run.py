@@ -77,7 +77,8 @@ def test_the_log_has_the_keys_of_the_interface(run: Run) -> None:
     evaluations = [record for record in records if "evaluation" in record]
     assert [record["step"] for record in evaluations] == [2, 4]
     for record in evaluations:
-        assert record.keys() == {"step", "evaluation"}
+        assert record.keys() == {"step", "evaluation", "shares"}
+        assert record["shares"].keys() == {"chat", "news"}
         assert record["evaluation"]["validation"].keys() == {"intent", "ner", "topic", "mean"}
 
 
