@@ -109,9 +109,9 @@ def test_shared_layers_cannot_be_unfrozen_one_by_one(folders: dict[str, Path]) -
         let_learn(fresh(folders["albert"]), recipe(unfreeze="epoch"), 5)
 
 
-@pytest.mark.parametrize("key", ["ema", "unfreeze"])
+@pytest.mark.parametrize("key", ["ema", "unfreeze", "regularization"])
 def test_what_needs_the_whole_model_is_refused_where_it_is_shared_out(key: str) -> None:
-    spec = TrainingSpec(**{key: {"ema": 0.9, "unfreeze": 5}[key]})
+    spec = TrainingSpec(**{key: {"ema": 0.9, "unfreeze": 5}.get(key, {"method": "r_drop"})})
     check_whole(spec, DistributedType.MULTI_GPU)
     check_whole(TrainingSpec(), DistributedType.FSDP)
     with pytest.raises(RecipeError, match=rf"training\.{key}: it needs the whole model .* FSDP sh"):
