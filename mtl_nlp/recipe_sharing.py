@@ -137,11 +137,13 @@ class SharingSpec(Spec):
         """What is wrong between it and the tasks."""
         adapters = self.adapters(tasks)
         for name, task in tasks.items():
-            if self.method == "full" and task.sharing is not None:
-                yield (
-                    f"tasks.{name}.sharing: `{task.sharing}` names an adapter, but the whole"
-                    " encoder learns; set sharing.method to lora or ia3, or take the key out"
-                )
+            if self.method == "full":
+                if task.sharing is not None:
+                    yield (
+                        f"tasks.{name}.sharing: `{task.sharing}` names an adapter, but the whole"
+                        " encoder learns; set sharing.method to lora or ia3, or take the key out"
+                    )
+                continue
             read = (task.model_extra or {}).get("after")
             for other in [read] if isinstance(read, str) else read or ():
                 if adapters.get(other) not in (None, adapters[name]):

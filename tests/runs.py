@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from rich.console import Console
 
 from mtl_nlp.inference.predictor import Predictor
@@ -84,6 +85,12 @@ def tiny_model(prepared: Prepared) -> MultiTaskModel:
     return model
 
 
+def fp32_accelerator() -> Accelerator:
+    """On the CPU, whatever precision a training before had."""
+    AcceleratorState._reset_state()
+    return Accelerator(cpu=True, mixed_precision="no")
+
+
 def tiny_loop(
     prepared: Prepared,
     model: MultiTaskModel,
@@ -103,7 +110,7 @@ def tiny_loop(
         prepared.encoder.tokenizer,
         Predictor(model, prepared.encoder),
         TrainingData(prepared.train, prepared.datasets_of_tasks(), prepared.labelled("validation")),
-        accelerator=Accelerator(cpu=True),
+        accelerator=fp32_accelerator(),
         folder=folder,
         progress=TrainingProgress(console or Console(quiet=True)),
         resume=resume,

@@ -28,7 +28,7 @@ def test_it_tells_rows_sub_words_and_encoder_rows_by_dataset(
     for name, split in prepared.train.items():
         assert data.lengths[name].tolist() == split.lengths.tolist()
         assert data.encoder_rows[name].tolist() == split.encoder_rows.tolist()
-        assert data.fingerprints[name] == crc32(split.lengths.tobytes())
+        assert data.fingerprints[name] == crc32(split.lengths.astype(np.int64).tobytes())
 
 
 def test_the_same_rows_are_gone_on_with(data: TrainingData) -> None:
