@@ -284,7 +284,7 @@ class WithAdapters(PreTrainedModel):
         """Where on the Hub the encoder came from.
 
         Raises:
-            RecipeError: If it did not.
+            RecipeError: If it did not, or has other weights by now.
         """
         from mtl_nlp.model import trained_part
 
@@ -294,6 +294,12 @@ class WithAdapters(PreTrainedModel):
                 "sharing.save: `trained` leaves the encoder's weights to the Hub, but"
                 f" {self.source or 'this encoder'} is no repository there, so nobody else could"
                 " load the model; use `all`, or name the encoder by its Hub id"
+            )
+        if not trained_part.has_weights_of(self.encoder, replace(self.source, revision=commit)):
+            raise RecipeError(
+                "sharing.save: `trained` leaves the encoder's weights to the Hub, but those of this"
+                f" encoder are no longer those of {self.source}, as after a warm start or a merge;"
+                " use `all`"
             )
         return Base(self.source.name, commit)
 

@@ -7,6 +7,7 @@ Adapters lie in ``adapters/NAME`` as PEFT's own files, heads and what else has l
 import os
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -71,6 +72,20 @@ def whole_state(source: Source, sharing: Sharing, base: Base) -> dict[str, Tenso
         saved = load_file(_file(source, f"{ADAPTERS}/{adapter}/{_WEIGHTS}"))
         state |= {_in_model(name, adapter): weights for name, weights in saved.items()}
     return state | load_file(_file(source, "model.safetensors"))
+
+
+def has_weights_of(encoder: PreTrainedModel, source: Source) -> bool:
+    """Whether an encoder without adapters still has the weights that lie at a source.
+
+    Its pooler does not count: nothing reads what it makes, and many a source has none.
+    """
+    with torch.random.fork_rng(devices=[]):  # of a pooler that is not there
+        lying = shared_part(load_encoder(source, None)).state_dict()
+    return all(
+        torch.equal(weights.cpu(), lying[name].to(weights.dtype))
+        for name, weights in encoder.state_dict().items()
+        if not name.startswith("pooler.")
+    )
 
 
 def _under_adapter(name: str, sharing: Sharing) -> str:

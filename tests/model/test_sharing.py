@@ -18,6 +18,7 @@ from mtl_nlp.inference.export import export_transformers
 from mtl_nlp.model.layers import NO_MIXES
 from mtl_nlp.model.loading import load_model
 from mtl_nlp.model.modeling import MultiTaskModel
+from mtl_nlp.recipe_sharing import sharing_spec
 from tests.hub_server import WRITER, HubServer
 from tests.tiny import LIFTABLE, tiny_encoder
 
@@ -237,6 +238,19 @@ def test_saved_without_its_encoder_it_is_loaded_with_that_of_the_hub(
     (tmp_path / "model" / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"expected model\.safetensors, which holds a part of wh"):
         load_model(tmp_path / "model")
+
+
+def test_an_encoder_with_other_weights_than_the_hubs_is_not_left_to_it(
+    hub: HubServer, encoder: Path
+) -> None:
+    hub.create("org/encoder")
+    files = {path.name: path.read_bytes() for path in encoder.iterdir()}
+    hub.commit("org/encoder", files, "Add the encoder")
+    model = model_of("org/encoder", SHARED, "topic")
+    model.merge_and_unload()  # as does a warm start
+    with pytest.raises(RecipeError, match=r"sharing\.save: .* no longer those of org/encoder"):
+        model.share(sharing_spec({**SHARED, "save": "trained"}))
+    assert model.sharing is None
 
 
 def test_it_is_pushed_and_loaded_so(
