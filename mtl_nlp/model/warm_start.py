@@ -30,7 +30,7 @@ def start_from(
         model: With a head for every task.
         tokenizer: Of its encoder.
         source: Folder or Hub id of a model of this package whose encoder is the same but for its
-            weights, and whose tokenizer is the same.
+            weights, without adapters, and whose tokenizer is the same.
         heads: Whether also heads are taken: those of tasks with the same name, type and labels.
         task_types: Types of the user's own, by their name in ``config.json``.
 
@@ -38,10 +38,17 @@ def start_from(
         What was taken and what not, and why.
 
     Raises:
-        ModelError: If there is no such model, or its encoder or tokenizer is another.
+        ModelError: If there is no such model, or its encoder or tokenizer is another, or it has
+            adapters.
         HubError: If the Hub refuses or cannot be reached.
     """
     other = load_model(source, task_types=task_types)
+    if other.sharing is not None:
+        raise ModelError(
+            f"{_PLACE}: expected a model whose encoder has learned, found adapters"
+            f" ({', '.join(other.sharing.names)}) beside a frozen one in {source}; where there is"
+            " one, merge_and_unload() it, save the model with its tokenizer, and name that"
+        )
     nn.Module.to(other, torch.float32)
     if load_tokenizer(source).get_vocab() != tokenizer.get_vocab():
         raise ModelError(

@@ -166,3 +166,11 @@ def test_a_bare_encoder_is_no_model_to_start_from(encoder: Path) -> None:
     model = MultiTaskModel.from_encoder(encoder, {"topic": TOPIC})
     with pytest.raises(ModelError, match="a bare encoder is named as `encoder:` in a recipe"):
         start_from(model, tiny_tokenizer(), str(encoder), heads=False)
+
+
+def test_adapters_are_no_encoder_that_has_learned(encoder: Path, tmp_path: Path) -> None:
+    model = MultiTaskModel.from_encoder(encoder, {"topic": TOPIC}, sharing={"method": "lora"})
+    model.save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"warm_start\.model: .* found adapters \(shared\) beside"):
+        started(encoder, {"topic": TOPIC}, tmp_path, heads=True)
