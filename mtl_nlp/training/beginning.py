@@ -63,17 +63,19 @@ def begin_model(
 
 
 def count_parameters(model: MultiTaskModel) -> dict[str, Any]:
-    """Parameters of encoder and heads, of a decoder, and those that learn where some do not."""
+    """Parameters of encoder, heads, decoder and adapters, and all that learn if some do not."""
+    counted = model.count_adapters()
+    beside = sum(counted.get("adapters", {}).values())
     encoder = {id(p) for p in model.encoder.parameters()}
     decoder = () if model.decoder is None else model.decoder.parameters()
     apart = [p.numel() for p in decoder if id(p) not in encoder]  # its embeddings are the encoder's
     learning = [p.numel() for p in model.parameters() if p.requires_grad]
     return {
-        "encoder": sum(p.numel() for p in model.encoder.parameters()),
+        "encoder": sum(p.numel() for p in model.encoder.parameters()) - beside,
         "heads": {
             name: sum(p.numel() for p in head.parameters()) for name, head in model.heads.items()
         },
         **({"decoder": sum(apart)} if apart else {}),
         **({"learning": sum(learning)} if len(learning) < len(list(model.parameters())) else {}),
-        **model.count_adapters(),
+        **counted,
     }

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from mtl_nlp.recipe_sharing import sharing_spec
 from mtl_nlp.training.beginning import begin_model, count_parameters
 from mtl_nlp.training.preparation import Prepared, prepare
 from tests.runs import tiny_recipe
@@ -36,3 +37,10 @@ def test_every_parameter_is_counted_once(prepared: Prepared) -> None:
     assert counted["encoder"] + sum(counted["heads"].values()) == total
     model.heads["ner"].requires_grad_(False)
     assert count_parameters(model) == {**counted, "learning": total - counted["heads"]["ner"]}
+    model.share(sharing_spec({"method": "lora"}))
+    beside = count_parameters(model)
+    assert beside["encoder"] == counted["encoder"]
+    total = sum(p.numel() for p in model.parameters())
+    assert beside["adapters"]["shared"] + counted["encoder"] == total - sum(
+        counted["heads"].values()
+    )
