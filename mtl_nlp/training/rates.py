@@ -30,7 +30,7 @@ def parameter_rates(model: nn.Module, spec: TrainingSpec) -> dict[str, float]:
         if learning.isdisjoint(met(pattern, names, where="training.learning_rates")):
             raise RecipeError(
                 f"training.learning_rates: all that {pattern!r} meets is frozen, so it has no rate;"
-                " leave it out, or take it out of training.frozen"
+                " leave it out, or let some of it learn (see training.frozen and sharing.method)"
             )
     given = most_specific(spec.learning_rates, names, where="training.learning_rates")
     rates = {name: given.get(name, spec.learning_rate) for name in names if name in learning}
