@@ -55,7 +55,8 @@ class Routes:
         """The route of tokens with these adapters."""
         present = numbers.unique()
         keys = tuple(self.keys[number] for number in present.tolist())
-        return Route(keys, torch.searchsorted(present, numbers) if len(keys) > 1 else None)
+        several = len(keys) > 1  # PyTorch warns of packed numbers, which lie apart
+        return Route(keys, torch.searchsorted(present, numbers.contiguous()) if several else None)
 
     def enter(
         self, encoder: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
