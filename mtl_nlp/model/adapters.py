@@ -78,9 +78,13 @@ def freeze(encoder: PreTrainedModel, sharing: Sharing) -> None:
         for weights in adapter_parameters(encoder, name):
             weights.requires_grad_(True)
     if sharing.spec.layer_norms:
-        for module in encoder.modules():
-            if type(module).__name__.endswith("Norm"):
-                module.requires_grad_(True)
+        for norm in layer_norms(encoder):
+            norm.requires_grad_(True)
+
+
+def layer_norms(encoder: nn.Module) -> list[nn.Module]:
+    """The norms of an encoder, of any kind."""
+    return [one for one in encoder.modules() if type(one).__name__.endswith("Norm")]
 
 
 def adapted_layers(encoder: nn.Module) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from transformers.utils.hub import cached_file, extract_commit_hash
 
 from mtl_nlp.errors import ModelError
 from mtl_nlp.model.adapter_plan import Base, Sharing, is_target
-from mtl_nlp.model.adapters import adapter_weights, module_key, peft_config
+from mtl_nlp.model.adapters import adapter_weights, layer_norms, module_key, peft_config
 from mtl_nlp.model.encoders import load_encoder, shared_part
 from mtl_nlp.model.sources import Source
 
@@ -28,8 +28,9 @@ def trained_state(
     model: PreTrainedModel, encoder: PreTrainedModel, sharing: Sharing
 ) -> dict[str, Tensor]:
     """What of a model's weights is neither an adapter's nor its encoder's as it was."""
-    own = {id(p) for name in sharing.names for p in adapter_weights(encoder, name).values()}
-    learned = {n for n, p in model.named_parameters() if p.requires_grad and id(p) not in own}
+    norms = layer_norms(encoder) if sharing.spec.layer_norms else []
+    learned_too = {id(p) for norm in norms for p in norm.parameters()}
+    learned = {name for name, p in model.named_parameters() if id(p) in learned_too}
     return {
         name: weights
         for name, weights in model.state_dict().items()

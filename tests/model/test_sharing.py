@@ -228,7 +228,11 @@ def test_saved_without_its_encoder_it_is_loaded_with_that_of_the_hub(
     commit = hub.commit("org/encoder", files, "Add the encoder")
     sharing = {**WAYS[way], "save": "trained"}
     model = model_of("org/encoder", sharing, "topic", "query")
+    learned = learning(model)
+    model.requires_grad_(False)  # which says nothing of what was trained
     model.save_pretrained(tmp_path / "model")
+    for name, weights in model.named_parameters():
+        weights.requires_grad_(name in learned)
     hub.commit("org/encoder", {"config.json": b"{}"}, "Break the encoder")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["sharing"]["base"] == {"name": "org/encoder", "revision": commit.oid}
