@@ -118,7 +118,30 @@ def encode_choices(rows: Rows, tokenizer: PreTrainedTokenizerBase, names: list[s
 
 
 def encode_bare(rows: Rows, tokenizer: PreTrainedTokenizerBase, names: list[str]) -> Any:
-    return dict(tokenizer([row["text"] for row in rows], truncation=True, max_length=128))
+    texts = [row["text"] for row in rows]
+    return dict(tokenizer(texts, truncation=True, max_length=128, return_offsets_mapping=True))
+
+
+def hiding_words(tokenizer: PreTrainedTokenizerBase) -> Callable[[Rows], dict[str, torch.Tensor]]:
+    """A collator that hides whole words, which it finds by their offsets."""
+    collate = DataCollatorForLanguageModeling(tokenizer, whole_word_mask=True)
+
+    def hide(rows: Rows) -> dict[str, torch.Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+        batch = collate(
+            [
+                {name: row[name] for name in ("input_ids", "attention_mask")}
+                | {"offset_mapping": pad_offsets(row["offset_mapping"], longest)}
+                for row in rows
+            ]
+        )
+        return {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+
+    return hide
+
+
+def pad_offsets(offsets: list[list[int]], length: int) -> list[list[int]]:
+    return offsets + [[0, 0]] * (length - len(offsets))
 
 
 SEQUENCE = "AutoModelForSequenceClassification"
@@ -190,7 +213,7 @@ KINDS = {
         {},
         "AutoModelForMaskedLM",
         encode_bare,
-        lambda tokenizer: DataCollatorForLanguageModeling(tokenizer, whole_word_mask=True),
+        hiding_words,
         rows=1000,
         epochs=2,
         select="task.perplexity",
@@ -309,6 +332,7 @@ def train_stock(kind: Kind, rows: Rows, folder: Path, seed: int) -> float:
             use_cpu=True,
             train_sampling_strategy="group_by_length",
             save_strategy="no",
+            remove_unused_columns="offset_mapping" not in encoded.column_names,
             disable_tqdm=True,
             report_to="none",
         ),
