@@ -4,28 +4,23 @@ What needs PEFT is imported where it is used: without adapters nothing waits for
 """
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from mtl_nlp.errors import ModelError, RecipeError
 from mtl_nlp.heads.by_task import HeadsByTask
+from mtl_nlp.model.adapted_rows import Encoded, read_adapted
 from mtl_nlp.model.adapter_plan import Base, Sharing, find_targets
 from mtl_nlp.model.batch import Targets
 from mtl_nlp.model.configuration import MultiTaskConfig
 from mtl_nlp.model.sources import Source
 from mtl_nlp.recipe_sharing import SHARED, SharingSpec
 from mtl_nlp.tasks.base import Task
-
-Encoded = tuple[Tensor, dict[str, Tensor]]
-"""An encoder's last layer, and mixes of all layers by task, each (rows, seq_len, hidden)."""
 
 
 class WithAdapters(PreTrainedModel):
@@ -233,28 +228,12 @@ class WithAdapters(PreTrainedModel):
             return {"": encode(**inputs)}
         if len(sharing.names) == 1:
             return {sharing.names[0]: encode(**inputs)}
-        first = next(iter(inputs.values()))
-        of = torch.arange(len(first), device=first.device) if sources is None else sources
-        rows = {
-            adapter: _rows([t for n, t in wanted.items() if self.adapter_of(n) == adapter], of)
-            for adapter in dict.fromkeys(map(self.adapter_of, wanted))
+        names = dict.fromkeys(map(self.adapter_of, wanted))
+        texts = {
+            adapter: [target for name, target in wanted.items() if self.adapter_of(name) == adapter]
+            for adapter in names
         }
-        rows = {adapter: own for adapter, own in rows.items() if len(own)}
-        if not rows:
-            return dict.fromkeys(map(self.adapter_of, wanted), encode(**inputs))
-        numbers = torch.cat(
-            [torch.full_like(own, sharing.names.index(name)) for name, own in rows.items()]
-        )
-        chosen = torch.cat(list(rows.values()))
-        repeated = {name: one[chosen] for name, one in inputs.items()}
-        last, mixed = encode(**repeated, adapters=numbers[:, None].repeat(1, first.shape[1]))
-        found = dict.fromkeys(rows, (last, mixed))
-        ends = np.cumsum([len(own) for own in rows.values()]).tolist()
-        for (adapter, own), end in zip(rows.items(), ends, strict=True):
-            put = partial(_put_rows, own, slice(end - len(own), end), len(first))
-            found[adapter] = (put(last), {name: put(one) for name, one in mixed.items()})
-        absent: Encoded = (last.new_zeros(len(first), *last.shape[1:]), {})
-        return {name: found.get(name, absent) for name in map(self.adapter_of, wanted)}
+        return read_adapted(encode, inputs, texts, sharing.names, sources)
 
     def _give(self, sharing: Sharing) -> None:
         """Put in the adapters that are not there yet, and have each row find its own."""
@@ -302,21 +281,3 @@ class WithAdapters(PreTrainedModel):
                 " use `all`"
             )
         return Base(self.source.name, commit)
-
-
-def _put_rows(rows: Tensor, part: slice, number: int, states: Tensor) -> Tensor:
-    """A part of some states, (k, …), where its rows are among all, (number, …); else zeros."""
-    own = states[part]
-    if len(own) == number:
-        return own
-    return states.new_zeros(number, *states.shape[1:]).index_copy(0, rows, own)
-
-
-def _rows(targets: Iterable[Targets | None], sources: Tensor) -> Tensor:
-    """The encoder rows of the texts that any of these speaks of, rising, (k,)."""
-    texts = sources.new_zeros(int(sources.max()) + 1, dtype=torch.bool)
-    for target in targets:
-        if target is None:
-            return torch.arange(len(sources), device=sources.device)
-        texts[target.rows[target.rows >= 0]] = True
-    return texts[sources].nonzero().squeeze(1)
