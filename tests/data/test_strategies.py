@@ -88,7 +88,7 @@ def test_rational_shares_are_exact(shares: dict[str, Fraction], expected: tuple[
 def test_draws_go_to_what_lags_behind_and_starve_nothing(sizes: dict[str, int], data: Any) -> None:
     lags = {name: data.draw(st.floats(0, 1), label=name) for name in sizes}
     shares, total, k = dynamic(sizes, lags=lags), math.fsum(lags.values()), len(sizes)
-    each = {name: 0.9 * lag / total if total else 0.9 / k for name, lag in lags.items()}
+    each = {name: 0.9 * (lag / total) if total else 0.9 / k for name, lag in lags.items()}
     check(shares, {name: 0.1 / k + one for name, one in each.items()})
     assert min(shares.values()) >= Fraction(1, 10 * k) - Fraction(1, DENOMINATOR)
     rising = [shares[name] for name in sorted(sizes, key=lambda name: lags[name])]
